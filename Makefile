@@ -1,0 +1,52 @@
+# One definition of each gate: CI runs these targets, and so does a person. `make help` lists them.
+# Everything that is downloaded or built, apart from system packages and cargo's registry, stays inside the checkout.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: ## install what is missing, build, run the demo with Snakemake, print the totals; does nothing when all is done
+	@scripts/run.sh snakemake
+
+.PHONY: run-drive
+run-drive: ## the same with halo-drive, without Python
+	@scripts/run.sh drive
+
+.PHONY: build
+build: ## release binaries in target/release
+	@scripts/setup.sh build
+	cargo build --locked --release --workspace --bins
+
+.PHONY: test
+test: setup-test fmt lint ## install what is missing, then format, lint and every test
+	cargo build --locked --workspace --bins
+	cargo test --locked --workspace --no-fail-fast
+
+.PHONY: fmt
+fmt: setup-test ## is everything formatted? (nothing is changed)
+	cargo fmt --all --check
+	.venv-test/bin/snakefmt --check Snakefile workflow
+
+.PHONY: lint
+lint: setup-test ## clippy and `snakemake --lint`
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	scripts/snakemake.sh --lint
+
+.PHONY: setup-test
+setup-test:
+	@scripts/setup.sh build workflow test
+
+.PHONY: bench
+bench: build ## the benchmarks; raw runs land in benches/runs, tables in benches/RESULTS.md
+	@scripts/setup.sh workflow test
+	benches/run
+
+.PHONY: clean
+clean: ## remove what was built and computed: target, results, the Python environments
+	rm -rf target results logs benchmarks .snakemake .cache .venv .venv-test
