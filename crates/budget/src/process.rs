@@ -1,0 +1,135 @@
+//! The promise of the whole process: a memory limit, and the pool that is left of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::{ByteSize, MemoryLimit, Pool, allocator, rss};
+
+/// Set aside for what no reservation sees, whatever the limit: code pages touched later, thread
+/// stacks, allocator metadata, small allocations.
+const FIXED_SLACK: u64 = 10 << 20;
+/// Set aside per limit, as one part in so many: size-class rounding and fragmentation grow with
+/// what is allocated.
+const SLACK_PART: u64 = 24;
+
+/// Bytes of `limit` that the pool leaves alone (measured with halo-dedup-merge and its peak
+/// residual; see `benches/RESULTS.md`).
+#[must_use]
+pub fn slack(limit: MemoryLimit) -> u64 {
+    FIXED_SLACK + limit.bytes() / SLACK_PART
+}
+
+/// The memory promise of one process. Cloning gives another handle to the same promise.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    limit: MemoryLimit,
+    pool: Pool,
+    max_residual: Arc<AtomicU64>,
+}
+
+/// Why a process cannot start under its limit.
+#[derive(Debug, thiserror::Error)]
+pub enum BudgetError {
+    /// The limit leaves less than the tool cannot do without.
+    #[error("a memory limit of {limit} is too little; the least that works here is {least}")]
+    TooLittle {
+        /// The limit that was asked for.
+        limit: MemoryLimit,
+        /// The least limit that works.
+        least: ByteSize,
+    },
+}
+
+impl Budget {
+    /// Starts the promise: call once, after fixed tables are loaded and before the first large
+    /// buffer. `least` is the number of pool bytes the tool cannot do without.
+    ///
+    /// Also tells the allocator to return freed pages at once.
+    ///
+    /// # Errors
+    /// [`BudgetError::TooLittle`], naming the least limit that works (rounded up to 1 MiB).
+    pub fn start(limit: MemoryLimit, least: u64) -> Result<Self, BudgetError> {
+        allocator::return_freed_pages_at_once();
+        let outside = rss::current_bytes() + slack(limit);
+        let room = limit.bytes().saturating_sub(outside);
+        if room < least {
+            return Err(BudgetError::TooLittle {
+                limit,
+                least: least_limit(least),
+            });
+        }
+        tracing::debug!(
+            limit = limit.bytes(),
+            pool = room,
+            slack = slack(limit),
+            "memory budget"
+        );
+        Ok(Self {
+            limit,
+            pool: Pool::new(room),
+            max_residual: Arc::default(),
+        })
+    }
+
+    /// The pool all large buffers draw on.
+    #[must_use]
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// The limit of the process.
+    #[must_use]
+    pub fn limit(&self) -> MemoryLimit {
+        self.limit
+    }
+
+    /// Resident bytes now that no reservation accounts for.
+    #[must_use]
+    pub fn residual(&self) -> u64 {
+        rss::current_bytes().saturating_sub(self.pool.reserved())
+    }
+
+    /// Looks at the residual and keeps the largest seen; call once per row group or second.
+    pub fn observe(&self) {
+        self.max_residual
+            .fetch_max(self.residual(), Ordering::Relaxed);
+    }
+
+    /// The largest residual [`Budget::observe`] has seen.
+    #[must_use]
+    pub fn max_residual(&self) -> u64 {
+        self.max_residual.load(Ordering::Relaxed)
+    }
+
+    /// Peak resident set of the process so far (`VmHWM`).
+    #[must_use]
+    pub fn peak_rss_bytes(&self) -> u64 {
+        rss::peak_bytes()
+    }
+}
+
+/// The least limit whose room after slack holds `least` bytes, rounded up to 1 MiB. The resident
+/// set is rounded up too, so that the answer still works at the next start.
+fn least_limit(least: u64) -> ByteSize {
+    const MIB: u64 = 1 << 20;
+    let fixed = rss::current_bytes().next_multiple_of(MIB) + FIXED_SLACK + least;
+    // limit - limit / SLACK_PART >= fixed
+    let limit = fixed + fixed / (SLACK_PART - 1) + 1;
+    ByteSize(limit.next_multiple_of(MIB))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pool_and_the_rest_fit_the_limit() {
+        let limit = MemoryLimit::new(1 << 30).unwrap();
+        let budget = Budget::start(limit, 0).unwrap();
+        assert!(budget.pool().limit() + slack(limit) < limit.bytes());
+        let mut all = budget.pool().claim("all");
+        all.try_grow(budget.pool().limit()).unwrap();
+        budget.observe();
+        assert!(budget.max_residual() < limit.bytes());
+    }
+}
