@@ -1,0 +1,488 @@
+// The batch loop: parse a row, find sites, make products, expand to the asked depth, fill the columns.
+#include "halocline-chem-sys/src/kernel.h"
+
+#include "halocline-chem-sys/src/lib.rs.h"
+#include "internal.h"
+
+#include <GraphMol/ChemReactions/ReactionRunner.h>
+#include <GraphMol/MolOps.h>
+#include <GraphMol/PeriodicTable.h>
+#include <GraphMol/SmilesParse/SmilesParse.h>
+#include <GraphMol/SmilesParse/SmilesWrite.h>
+#include <RDGeneral/RDLog.h>
+#include <RDGeneral/versions.h>
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <ostream>
+#include <stdexcept>
+#include <streambuf>
+
+namespace halocline {
+namespace {
+
+// RDKit's loggers are process-wide; this buffer sends what a thread logs to that thread's own string.
+thread_local std::string thread_log;
+constexpr size_t kMostLogBytes = 4096;
+
+class ThreadLogBuffer : public std::streambuf {
+ protected:
+  int_type overflow(int_type c) override {
+    if (c != traits_type::eof() && thread_log.size() < kMostLogBytes) {
+      thread_log.push_back(static_cast<char>(c));
+    }
+    return c == traits_type::eof() ? 0 : c;
+  }
+  std::streamsize xsputn(const char *s, std::streamsize n) override {
+    const size_t room = kMostLogBytes - std::min(kMostLogBytes, thread_log.size());
+    thread_log.append(s, std::min(static_cast<size_t>(n), room));
+    return n;
+  }
+};
+
+// Ends the work on one parent: thrown for its budget of time or products, caught in `run_row`.
+struct BudgetSpent : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// An intermediate of a multi-step expansion: its text, how it was made, and which parent atom each of its atoms was.
+struct Intermediate {
+  std::string smiles;
+  std::vector<uint16_t> path;
+  std::vector<int32_t> sites;
+  std::vector<int32_t> site_atoms;
+  std::vector<int32_t> parent_atoms;  // -1: added by a reaction
+};
+
+// A molecule written out, with the order in which its atoms were written.
+struct Written {
+  std::string smiles;
+  std::vector<unsigned> order;
+};
+
+bool has_hydrogen_atom(const RDKit::ROMol &mol) {
+  for (const auto *atom : mol.atoms()) {
+    if (atom->getAtomicNum() == 1) {
+      return true;
+    }
+  }
+  return false;
+}
+
+std::string reason_of(const std::exception &e) {
+  std::string reason = e.what();
+  const std::string log = take_log();
+  if (reason.empty()) {
+    return log.empty() ? "RDKit gave no reason" : log;
+  }
+  return reason;
+}
+
+}  // namespace
+
+// `[07:00:01] ` in front of every log line, and the line breaks, are not part of RDKit's words.
+std::string take_log() {
+  std::string out;
+  size_t start = 0;
+  while (start < thread_log.size()) {
+    size_t end = thread_log.find('\n', start);
+    if (end == std::string::npos) {
+      end = thread_log.size();
+    }
+    std::string line = thread_log.substr(start, end - start);
+    if (line.size() > 11 && line[0] == '[' && line[3] == ':' && line[6] == ':' && line[9] == ']') {
+      line.erase(0, 11);
+    }
+    while (!line.empty() && (line.back() == ' ' || line.back() == '\r')) {
+      line.pop_back();
+    }
+    if (!line.empty()) {
+      out += out.empty() ? line : " | " + line;
+    }
+    start = end + 1;
+  }
+  thread_log.clear();
+  return out;
+}
+
+void Columns::clear() {
+  product_text.clear();
+  product_ends.clear();
+  product_rows.clear();
+  product_paths.clear();
+  product_sites.clear();
+  site_atoms.clear();
+  site_atom_ends.clear();
+  failure_rows.clear();
+  failure_rules.clear();
+  failure_sites.clear();
+  failure_stages.clear();
+  failure_text.clear();
+  failure_ends.clear();
+}
+
+class KernelState {
+ public:
+  KernelState(rust::Slice<const ReactionText> texts, const KernelOptions &options)
+      : max_products_(options.max_products), row_timeout_ms_(options.row_timeout_ms) {
+    if (texts.size() > 0x7fff) {
+      throw std::invalid_argument("more than 32,767 rules");
+    }
+    for (const auto &text : texts) {
+      rules_.push_back(
+          compile_rule(std::string(text.smirks), std::string(text.query), text.max_sites, text.exclude_sugar_like));
+    }
+    counts_.resize(rules_.size() * kCounts);
+  }
+
+  void run(rust::Slice<const uint8_t> text, rust::Slice<const uint64_t> ends, uint32_t depth) {
+    if (depth == 0) {
+      throw std::invalid_argument("depth is at least 1");
+    }
+    columns.clear();
+    std::fill(counts_.begin(), counts_.end(), 0);
+    profile = Profile();
+    uint64_t start = 0;
+    for (size_t row = 0; row < ends.size(); ++row) {
+      if (ends[row] < start || ends[row] > text.size()) {
+        throw std::out_of_range("row ends are not increasing or pass the text");
+      }
+      const std::string smiles(reinterpret_cast<const char *>(text.data()) + start, ends[row] - start);
+      start = ends[row];
+      run_row(static_cast<uint32_t>(row), smiles, depth);
+    }
+  }
+
+  size_t num_rules() const { return rules_.size(); }
+  const std::vector<uint64_t> &counts() const { return counts_; }
+
+  Columns columns;
+  Profile profile;
+
+ private:
+  enum Count { kMatched, kMasked, kCapped, kProducts, kFailed, kCounts };
+
+  uint64_t &count(size_t rule, Count which) { return counts_[rule * kCounts + which]; }
+
+  void fail(uint32_t row, int32_t rule, int32_t site, Stage stage, const std::string &reason) {
+    columns.failure_rows.push_back(row);
+    columns.failure_rules.push_back(rule);
+    columns.failure_sites.push_back(site);
+    columns.failure_stages.push_back(static_cast<uint8_t>(stage));
+    columns.failure_text.insert(columns.failure_text.end(), reason.begin(), reason.end());
+    columns.failure_ends.push_back(columns.failure_text.size());
+  }
+
+  // Takes back everything a row wrote: a rejected parent leaves one failure and no product.
+  struct Mark {
+    size_t failures;
+    size_t failure_text;
+    std::vector<uint64_t> counts;
+  };
+  Mark mark() const { return {columns.failure_rows.size(), columns.failure_text.size(), counts_}; }
+  void rewind(const Mark &mark) {
+    columns.failure_rows.resize(mark.failures);
+    columns.failure_rules.resize(mark.failures);
+    columns.failure_sites.resize(mark.failures);
+    columns.failure_stages.resize(mark.failures);
+    columns.failure_ends.resize(mark.failures);
+    columns.failure_text.resize(mark.failure_text);
+    counts_ = mark.counts;
+  }
+
+  void run_row(uint32_t row, const std::string &smiles, uint32_t depth) {
+    take_log();
+    row_start_ = std::chrono::steady_clock::now();
+    found_.clear();
+    index_.clear();
+    ordinals_.clear();
+    const Mark before = mark();
+    Stage stage = Stage::kParse;
+    try {
+      RDKit::ROMOL_SPTR mol = parse(smiles);
+      stage = Stage::kReact;
+      expand(row, mol, depth);
+    } catch (const BudgetSpent &e) {
+      rewind(before);
+      fail(row, -1, -1, Stage::kLimit, e.what());
+      return;
+    } catch (const std::exception &e) {
+      rewind(before);
+      fail(row, -1, -1, stage, reason_of(e));
+      return;
+    }
+    emit(row);
+  }
+
+  RDKit::ROMOL_SPTR parse(const std::string &smiles) {
+    StageClock clock(profile, Profile::kParse);
+    RDKit::SmilesParserParams params;
+    RDKit::ROMOL_SPTR mol(RDKit::SmilesToMol(smiles, params));
+    if (!mol) {
+      const std::string log = take_log();
+      throw std::runtime_error(log.empty() ? "RDKit cannot read the SMILES" : log);
+    }
+    if (mol->getNumAtoms() == 0) {
+      throw std::runtime_error("the SMILES has no atoms");
+    }
+    mol->clearAllAtomBookmarks();
+    return mol;
+  }
+
+  void check_budget(uint64_t products) const {
+    if (products > max_products_) {
+      throw BudgetSpent("more than " + std::to_string(max_products_) + " products of one parent (--max-products)");
+    }
+    if (row_timeout_ms_ != 0 && std::chrono::steady_clock::now() - row_start_ > std::chrono::milliseconds(row_timeout_ms_)) {
+      throw BudgetSpent("the parent took longer than " + std::to_string(row_timeout_ms_) + " ms (--row-timeout)");
+    }
+  }
+
+  void expand(uint32_t row, const RDKit::ROMOL_SPTR &mol, uint32_t depth) {
+    std::vector<Intermediate> frontier(1);
+    for (uint32_t step = 1; step <= depth; ++step) {
+      const bool last = step == depth;
+      std::vector<Intermediate> next;
+      std::unordered_map<std::string, size_t> seen;
+      for (auto &from : frontier) {
+        RDKit::ROMOL_SPTR reactant = step == 1 ? mol : parse_intermediate(row, from);
+        if (!reactant) {
+          continue;
+        }
+        react(row, Parent(reactant), from, [&](uint16_t rule, const Site &site, const RDKit::ROMol &product, Written &&written) {
+          if (last) {
+            keep(from, rule, site, std::move(written.smiles));
+          } else if (seen.emplace(written.smiles, next.size()).second) {
+            next.push_back(follow(from, rule, site, product, std::move(written), reactant->getNumAtoms()));
+          }
+          check_budget(last ? found_.size() : next.size());
+        });
+      }
+      frontier = std::move(next);
+    }
+  }
+
+  // An intermediate is its canonical SMILES, read again: depth 2 equals depth 1 applied to depth 1's table.
+  RDKit::ROMOL_SPTR parse_intermediate(uint32_t row, const Intermediate &from) {
+    try {
+      return parse(from.smiles);
+    } catch (const std::exception &e) {
+      count(from.path.back(), kFailed) += 1;
+      fail(row, from.path.back(), from.sites.back(), Stage::kParse, reason_of(e));
+      return {};
+    }
+  }
+
+  template <typename Sink>
+  void react(uint32_t row, Parent parent, const Intermediate &from, Sink &&sink) {
+    for (size_t r = 0; r < rules_.size(); ++r) {
+      const auto rule = static_cast<uint16_t>(r);
+      std::vector<Site> sites;
+      {
+        StageClock clock(profile, Profile::kMatch);
+        SiteCounts site_counts;
+        try {
+          sites = find_sites(rules_[r], parent, site_counts);
+        } catch (const std::exception &e) {
+          throw BudgetSpent(reason_of(e));
+        }
+        count(r, kMatched) += site_counts.matched;
+        count(r, kMasked) += site_counts.masked;
+        count(r, kCapped) += site_counts.capped;
+      }
+      for (const auto &site : sites) {
+        full_route(row, rule, parent, site, sink);
+      }
+    }
+  }
+
+  // The reference route: RDKit's own product, sanitised whole, hydrogens merged, written canonically.
+  template <typename Sink>
+  void full_route(uint32_t row, uint16_t r, Parent &parent, const Site &site, Sink &&sink) {
+    const Rule &rule = rules_[r];
+    RDKit::MOL_SPTR_VECT products;
+    Stage stage = Stage::kReact;
+    try {
+      {
+        StageClock clock(profile, Profile::kFull);
+        RDKit::MatchVectType match;
+        for (size_t i = 0; i < site.atoms.size(); ++i) {
+          match.emplace_back(static_cast<int>(i), site.atoms[i]);
+        }
+        products = RDKit::ReactionRunnerUtils::generateOneProductSet(*rule.reaction, {parent.mol()}, {match});
+      }
+      for (auto &product : products) {
+        stage = Stage::kSanitise;
+        auto &mol = static_cast<RDKit::RWMol &>(*product);
+        {
+          StageClock clock(profile, Profile::kFull);
+          RDKit::MolOps::sanitizeMol(mol);
+          if (has_hydrogen_atom(mol)) {
+            RDKit::MolOps::removeHs(mol);
+          }
+        }
+        stage = Stage::kWrite;
+        Written written;
+        {
+          StageClock clock(profile, Profile::kWrite);
+          written.smiles = RDKit::MolToSmiles(mol);
+          mol.getPropIfPresent(RDKit::common_properties::_smilesAtomOutputOrder, written.order);
+        }
+        count(r, kProducts) += 1;
+        sink(r, site, mol, std::move(written));
+      }
+    } catch (const BudgetSpent &) {
+      throw;
+    } catch (const std::exception &e) {
+      count(r, kFailed) += 1;
+      fail(row, r, site.index, stage, reason_of(e));
+    }
+  }
+
+  Intermediate follow(const Intermediate &from, uint16_t rule, const Site &site, const RDKit::ROMol &product,
+                      Written &&written, unsigned reactant_atoms) {
+    Intermediate to;
+    to.path = from.path;
+    to.path.push_back(rule);
+    to.sites = from.sites;
+    to.sites.push_back(site.index);
+    to.site_atoms = from.site_atoms;
+    append_parent_atoms(from, site, to.site_atoms);
+    for (const unsigned idx : written.order) {
+      unsigned reactant_atom = reactant_atoms;
+      product.getAtomWithIdx(idx)->getPropIfPresent(RDKit::common_properties::reactantAtomIdx, reactant_atom);
+      to.parent_atoms.push_back(reactant_atom < reactant_atoms ? parent_atom(from, static_cast<int32_t>(reactant_atom)) : -1);
+    }
+    to.smiles = std::move(written.smiles);
+    return to;
+  }
+
+  static int32_t parent_atom(const Intermediate &from, int32_t atom) {
+    if (from.path.empty()) {
+      return atom;
+    }
+    return static_cast<size_t>(atom) < from.parent_atoms.size() ? from.parent_atoms[atom] : -1;
+  }
+
+  static void append_parent_atoms(const Intermediate &from, const Site &site, std::vector<int32_t> &out) {
+    for (const int atom : site.atoms) {
+      out.push_back(parent_atom(from, atom));
+    }
+  }
+
+  // At depth 1 every site is a row. Deeper, each distinct product is kept once per parent, the first in row order: by
+  // rule path, then by the order in which the path's products come up.
+  void keep(const Intermediate &from, uint16_t rule, const Site &site, std::string &&smiles) {
+    Product product;
+    product.path = from.path;
+    product.path.push_back(rule);
+    product.atoms = from.site_atoms;
+    append_parent_atoms(from, site, product.atoms);
+    if (from.path.empty()) {
+      product.site = site.index;
+      product.smiles = std::move(smiles);
+      found_.push_back(std::move(product));
+      return;
+    }
+    product.site = ordinals_[product.path]++;
+    const auto [entry, fresh] = index_.emplace(std::move(smiles), found_.size());
+    if (fresh) {
+      product.smiles = entry->first;
+      found_.push_back(std::move(product));
+    } else if (auto &held = found_[entry->second]; product.path < held.path) {
+      product.smiles = std::move(held.smiles);
+      held = std::move(product);
+    }
+  }
+
+  void emit(uint32_t row) {
+    std::stable_sort(found_.begin(), found_.end(), [](const Product &a, const Product &b) {
+      return a.path != b.path ? a.path < b.path : a.site < b.site;
+    });
+    for (const auto &product : found_) {
+      columns.product_text.insert(columns.product_text.end(), product.smiles.begin(), product.smiles.end());
+      columns.product_ends.push_back(columns.product_text.size());
+      columns.product_rows.push_back(row);
+      columns.product_paths.insert(columns.product_paths.end(), product.path.begin(), product.path.end());
+      columns.product_sites.push_back(product.site);
+      columns.site_atoms.insert(columns.site_atoms.end(), product.atoms.begin(), product.atoms.end());
+      columns.site_atom_ends.push_back(columns.site_atoms.size());
+    }
+    found_.clear();
+    index_.clear();
+    ordinals_.clear();
+  }
+
+  std::vector<Rule> rules_;
+  std::vector<uint64_t> counts_;
+  uint64_t max_products_;
+  uint64_t row_timeout_ms_;
+  std::chrono::steady_clock::time_point row_start_;
+  // Scratch of the row at hand.
+  std::vector<Product> found_;
+  std::unordered_map<std::string, size_t> index_;
+  std::map<std::vector<uint16_t>, int32_t> ordinals_;
+};
+
+Kernel::Kernel(std::unique_ptr<KernelState> state) : state_(std::move(state)) {}
+Kernel::~Kernel() = default;
+
+rust::String Kernel::explain_rule(size_t) const { return ""; }
+size_t Kernel::num_rules() const { return state_->num_rules(); }
+void Kernel::run(rust::Slice<const uint8_t> text, rust::Slice<const uint64_t> ends, uint32_t depth) {
+  state_->run(text, ends, depth);
+}
+
+namespace {
+template <typename T>
+rust::Slice<const T> slice(const std::vector<T> &v) {
+  return {v.data(), v.size()};
+}
+}  // namespace
+
+rust::Slice<const uint8_t> Kernel::product_text() const { return slice(state_->columns.product_text); }
+rust::Slice<const uint64_t> Kernel::product_ends() const { return slice(state_->columns.product_ends); }
+rust::Slice<const uint32_t> Kernel::product_rows() const { return slice(state_->columns.product_rows); }
+rust::Slice<const uint16_t> Kernel::product_paths() const { return slice(state_->columns.product_paths); }
+rust::Slice<const int32_t> Kernel::product_sites() const { return slice(state_->columns.product_sites); }
+rust::Slice<const int32_t> Kernel::site_atoms() const { return slice(state_->columns.site_atoms); }
+rust::Slice<const uint64_t> Kernel::site_atom_ends() const { return slice(state_->columns.site_atom_ends); }
+rust::Slice<const uint32_t> Kernel::failure_rows() const { return slice(state_->columns.failure_rows); }
+rust::Slice<const int32_t> Kernel::failure_rules() const { return slice(state_->columns.failure_rules); }
+rust::Slice<const int32_t> Kernel::failure_sites() const { return slice(state_->columns.failure_sites); }
+rust::Slice<const uint8_t> Kernel::failure_stages() const { return slice(state_->columns.failure_stages); }
+rust::Slice<const uint8_t> Kernel::failure_text() const { return slice(state_->columns.failure_text); }
+rust::Slice<const uint64_t> Kernel::failure_ends() const { return slice(state_->columns.failure_ends); }
+rust::Slice<const uint64_t> Kernel::rule_counts() const { return slice(state_->counts()); }
+rust::Slice<const uint64_t> Kernel::stage_nanos() const { return {state_->profile.slots, Profile::kSlots}; }
+
+std::unique_ptr<Kernel> new_kernel(rust::Slice<const ReactionText> rules, const KernelOptions &options) {
+  return std::make_unique<Kernel>(std::make_unique<KernelState>(rules, options));
+}
+
+rust::String rdkit_version() { return RDKit::rdkitVersion; }
+rust::String boost_version() { return RDKit::boostVersion; }
+
+void silence_rdkit() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    static ThreadLogBuffer buffer;
+    static std::ostream stream(&buffer);
+    RDLog::InitLogs();
+    for (const auto &log : {rdErrorLog, rdWarningLog}) {
+      log->dp_dest = &stream;
+      log->df_owner = false;
+      log->df_enabled = true;
+    }
+    for (const auto &log : {rdInfoLog, rdDebugLog, rdAppLog, rdStatusLog}) {
+      if (log) {
+        log->df_enabled = false;
+      }
+    }
+    RDKit::PeriodicTable::getTable();
+  });
+}
+
+}  // namespace halocline

@@ -1,0 +1,190 @@
+//! Safe batch chemistry over RDKit: parse, match, react, canonicalise.
+//!
+//! The identity of a molecule, its canonical SMILES text, is made here and nowhere else. A [`Kernel`] compiles the
+//! reactions once and applies all of them to a batch of parents, each parsed once. A molecule that fails is data: it
+//! comes back as a [`Failure`] with the stage and RDKit's words. Only a rule that cannot be compiled, or a broken
+//! kernel, is an error.
+//!
+//! What a *site* is: a match of the SMIRKS' reactant template (all of them, symmetric ones included), whose mapped atoms
+//! agree with a match of the query SMARTS where that is another text, that lies neither in nor on a sugar ring (where the
+//! rule says so), and that is among the first `max_sites` in canonical-rank order (where the rule has a cap).
+#![forbid(unsafe_code)]
+
+mod results;
+
+pub use results::{Counts, Failure, Product, Profile, Results, Stage};
+
+use std::time::Duration;
+
+use halocline_chem_sys::{RDKIT_ORIGIN, ffi};
+use halocline_rules::Reaction;
+
+/// What can go wrong apart from the molecules.
+#[derive(Debug, thiserror::Error)]
+pub enum ChemError {
+    /// A rule RDKit, or the kernel, does not take.
+    #[error("rule `{rule}`: {reason}")]
+    Rule {
+        /// Id of the rule.
+        rule: String,
+        /// RDKit's words.
+        reason: String,
+    },
+    /// The kernel itself failed: a bug, or memory ran out.
+    #[error("the chemistry kernel failed: {0}")]
+    Kernel(String),
+}
+
+/// Which route products take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// `runReactants`, sanitise, `MolToSmiles` for every site: the reference.
+    Full,
+    /// Local edits where a rule and a site allow it, the full route elsewhere. Same rows.
+    Auto,
+}
+
+/// What holds for every batch of a kernel.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Products of one parent past which that parent is rejected whole.
+    pub max_products: u64,
+    /// Wall-clock time for one parent past which it is rejected whole; checked between products.
+    pub row_timeout: Option<Duration>,
+    /// Route of the products.
+    pub engine: Engine,
+    /// The input is canonical SMILES of this very RDKit, so that the light parse is exact.
+    pub trusted_input: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            max_products: 1_000_000,
+            row_timeout: None,
+            engine: Engine::Auto,
+            trusted_input: false,
+        }
+    }
+}
+
+/// Rows of SMILES, one after the other in one buffer.
+#[derive(Clone, Debug, Default)]
+pub struct SmilesBatch {
+    text: Vec<u8>,
+    ends: Vec<u64>,
+}
+
+impl SmilesBatch {
+    /// An empty batch.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends a row.
+    pub fn push(&mut self, smiles: &str) {
+        self.text.extend_from_slice(smiles.as_bytes());
+        self.ends.push(self.text.len() as u64);
+    }
+
+    /// Rows held.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// No rows.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Forgets the rows, keeps the buffers.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.ends.clear();
+    }
+}
+
+/// Compiled reactions with their scratch space. One per thread.
+pub struct Kernel {
+    inner: halocline_chem_sys::UniquePtr<ffi::Kernel>,
+    depth_of_results: usize,
+}
+
+impl Kernel {
+    /// Compiles `reactions`; rule indices in the results are positions in this slice.
+    ///
+    /// # Errors
+    /// [`ChemError::Rule`] for the first reaction RDKit does not take, with RDKit's words.
+    pub fn new(reactions: &[Reaction], options: &Options) -> Result<Self, ChemError> {
+        ffi::silence_rdkit();
+        let native = ffi::KernelOptions {
+            max_products: options.max_products,
+            row_timeout_ms: options.row_timeout.map_or(0, |limit| {
+                u64::try_from(limit.as_millis()).unwrap_or(u64::MAX).max(1)
+            }),
+            local_edits: options.engine == Engine::Auto,
+            trusted_input: options.trusted_input,
+        };
+        let texts: Vec<ffi::ReactionText> = reactions.iter().map(text_of).collect();
+        // One by one first, so that the error names the rule.
+        for (reaction, text) in reactions.iter().zip(&texts) {
+            ffi::new_kernel(std::slice::from_ref(text), &native).map_err(|error| {
+                ChemError::Rule {
+                    rule: reaction.id.clone(),
+                    reason: error.what().to_owned(),
+                }
+            })?;
+        }
+        let inner = ffi::new_kernel(&texts, &native)
+            .map_err(|error| ChemError::Kernel(error.what().to_owned()))?;
+        Ok(Self {
+            inner,
+            depth_of_results: 1,
+        })
+    }
+
+    /// Applies every reaction to every row, `depth` times in succession, and lends the results until the next call.
+    ///
+    /// # Errors
+    /// [`ChemError::Kernel`] when the batch as a whole fails; a failing molecule is in [`Results::failures`] instead.
+    pub fn run(&mut self, batch: &SmilesBatch, depth: u32) -> Result<Results<'_>, ChemError> {
+        self.inner
+            .pin_mut()
+            .run(&batch.text, &batch.ends, depth)
+            .map_err(|error| ChemError::Kernel(error.what().to_owned()))?;
+        self.depth_of_results = depth as usize;
+        Results::new(&self.inner, self.depth_of_results)
+    }
+
+    /// Per rule: `None` when it is a local edit, else why it takes the full route.
+    #[must_use]
+    pub fn explain(&self) -> Vec<Option<String>> {
+        (0..self.inner.num_rules())
+            .map(|rule| Some(self.inner.explain_rule(rule)).filter(|why| !why.is_empty()))
+            .collect()
+    }
+}
+
+fn text_of(reaction: &Reaction) -> ffi::ReactionText {
+    ffi::ReactionText {
+        smirks: reaction.smirks.clone(),
+        query: reaction.query_smarts.clone().unwrap_or_default(),
+        max_sites: reaction.max_sites.map_or(-1, i64::from),
+        exclude_sugar_like: reaction.exclude_sugar_like,
+    }
+}
+
+/// Version of the RDKit that is linked, e.g. `2022.09.3`. Canonical SMILES differ between versions.
+#[must_use]
+pub fn rdkit_version() -> String {
+    ffi::rdkit_version()
+}
+
+/// Where the build found RDKit.
+#[must_use]
+pub fn rdkit_origin() -> &'static str {
+    RDKIT_ORIGIN
+}
