@@ -1,0 +1,16 @@
+//! What every halo-* binary has in common on the outside: flags, exit codes, logs, progress,
+//! signals, and the stats sidecar beside each output.
+//!
+//! Not responsible for the memory accounts themselves (`halocline-budget`) or for anything a
+//! single tool does. Nothing here writes to stdout.
+
+pub mod distinct;
+pub mod exit;
+mod flags;
+mod progress;
+mod run;
+pub mod sidecar;
+
+pub use flags::Common;
+pub use progress::Progress;
+pub use run::{Outcome, main, version};

@@ -1,0 +1,157 @@
+//! The frame of every `main`: parse, log, watch signals, run, report the error once, exit code.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::Mutex;
+
+use clap::error::ErrorKind;
+use halocline_budget::publish;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use tracing_subscriber::EnvFilter;
+
+use crate::{Common, exit, progress};
+
+/// How a run that met no error ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The work is done: exit 0.
+    Done,
+    /// The data broke a contract, and this says which: exit 1.
+    Broken(String),
+}
+
+/// Text for clap's `version`: the workspace's version, then one line per extra fact, e.g.
+/// `version("RDKit 2022.09.3")`. Kept for the life of the process; call it once, in the `command`
+/// attribute.
+#[must_use]
+pub fn version(extra: &str) -> &'static str {
+    let own = env!("CARGO_PKG_VERSION");
+    if extra.is_empty() {
+        return own;
+    }
+    Box::leak(format!("{own}\n{extra}").into_boxed_str())
+}
+
+/// Runs a binary: parses `A` (usage errors exit 2), starts the log on stderr, removes temporaries
+/// and exits 130/143 on SIGINT/SIGTERM, calls `run`, and reports an error once, as a chain.
+///
+/// `on_signal` removes what the tool itself must remove; named temporaries of
+/// `halocline_budget::publish` are removed here.
+pub fn main<A: clap::Parser>(
+    name: &str,
+    common: fn(&A) -> &Common,
+    on_signal: fn(),
+    run: fn(A) -> anyhow::Result<Outcome>,
+) -> ExitCode {
+    let args = match A::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version go to stdout and are no error; clap knows which.
+            let _ = error.print();
+            let help = matches!(
+                error.kind(),
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+            );
+            return ExitCode::from(if help { exit::DONE } else { exit::USAGE });
+        }
+    };
+    let flags = common(&args);
+    if flags.no_progress {
+        progress::silence();
+    }
+    if let Err(error) = start_log(flags).and_then(|()| watch_signals(on_signal)) {
+        complain(name, &format!("error: {error:#}"));
+        return ExitCode::from(exit::USAGE);
+    }
+    match run(args) {
+        Ok(Outcome::Done) => ExitCode::from(exit::DONE),
+        Ok(Outcome::Broken(what)) => {
+            complain(name, &format!("broken: {what}"));
+            ExitCode::from(exit::BROKEN)
+        }
+        Err(error) => {
+            complain(name, &format!("error: {error:#}"));
+            ExitCode::from(exit::USAGE)
+        }
+    }
+}
+
+fn complain(name: &str, text: &str) {
+    // A closed stderr leaves nobody to tell; the exit code still speaks.
+    let _ = writeln!(io::stderr().lock(), "{name}: {text}");
+}
+
+fn start_log(flags: &Common) -> anyhow::Result<()> {
+    let text = flags.filter();
+    let filter = EnvFilter::try_new(&text)
+        .map_err(|error| anyhow::anyhow!("`{text}` is no log level: {error}"))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_ansi(io::stderr().is_terminal());
+    let installed = if io::stderr().is_terminal() {
+        builder
+            .with_writer(Mutex::new(progress::BesideBars))
+            .without_time()
+            .try_init()
+    } else {
+        builder.with_writer(io::stderr).try_init()
+    };
+    installed.map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))
+}
+
+fn watch_signals(on_signal: fn()) -> anyhow::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])
+        .map_err(|error| anyhow::anyhow!("cannot watch SIGINT and SIGTERM: {error}"))?;
+    std::thread::Builder::new()
+        .name("signals".into())
+        .stack_size(64 << 10)
+        .spawn(move || {
+            if let Some(signal) = signals.forever().next() {
+                on_signal();
+                publish::remove_temporaries();
+                let code = if signal == SIGINT {
+                    exit::SIGINT
+                } else {
+                    exit::SIGTERM
+                };
+                // `_exit`: destructors of C++ statics must not run under threads that use them.
+                signal_hook::low_level::exit(i32::from(code));
+            }
+        })
+        .map_err(|error| anyhow::anyhow!("cannot start the signal thread: {error}"))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(clap::Parser)]
+    struct Args {
+        #[command(flatten)]
+        common: Common,
+    }
+
+    #[test]
+    fn flags_become_a_filter_and_a_limit() {
+        let parse = |text: &str| Args::try_parse_from(text.split(' ')).map(|a| a.common);
+        assert_eq!(parse("x").unwrap().filter(), "info");
+        assert_eq!(parse("x -vv").unwrap().filter(), "trace");
+        assert_eq!(parse("x -q").unwrap().filter(), "warn");
+        assert_eq!(parse("x --log-level debug").unwrap().filter(), "debug");
+        let limit = parse("x --memory-limit 64MiB").unwrap().limit();
+        assert_eq!(limit.bytes(), 64 << 20);
+        for bad in ["x --memory-limit 64", "x --memory-limit 0MiB", "x -v -q"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn version_lines_are_added() {
+        assert_eq!(version(""), env!("CARGO_PKG_VERSION"));
+        assert!(version("RDKit 1.2").ends_with("\nRDKit 1.2"));
+    }
+}
