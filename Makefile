@@ -31,7 +31,7 @@ test: setup-test fmt lint ## install what is missing, then format, lint and ever
 .PHONY: fmt
 fmt: setup-test ## is everything formatted? (nothing is changed)
 	cargo fmt --all --check
-	.venv-test/bin/snakefmt --check Snakefile workflow
+	.venv/bin/snakefmt --check Snakefile workflow
 
 .PHONY: lint
 lint: setup-test ## clippy and `snakemake --lint`

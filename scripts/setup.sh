@@ -5,7 +5,7 @@
 # usage: scripts/setup.sh PART...
 #   build      C++ compiler, pkg-config, RDKit and Boost headers: what `cargo build` needs
 #   workflow   .venv with the pinned Snakemake (workflow/envs/requirements.txt)
-#   test       .venv-test with the oracle and the linters (tests/requirements.txt)
+#   test       .venv-test with the oracle and the readers of results (tests/requirements.txt)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
