@@ -9,6 +9,7 @@
 
 pub mod memory;
 
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -114,6 +115,34 @@ pub fn np_700(per_class: usize) -> String {
         }
     }
     cut
+}
+
+/// Every `step`-th molecule of `data/np_68k.tsv.gz`, `rows` of them, header line included.
+pub fn np_68k(step: usize, rows: usize) -> String {
+    let path = root().join("data/np_68k.tsv.gz");
+    let file = fs_err::File::open(&path).unwrap_or_else(|e| panic!("{e}"));
+    let mut lines = std::io::BufReader::new(flate2::read::GzDecoder::new(file)).lines();
+    let mut next = || {
+        let line = lines.next()?;
+        Some(line.unwrap_or_else(|e| panic!("{}: {e}", path.display())))
+    };
+    let mut cut = next().unwrap_or_default() + "\n";
+    let molecules = std::iter::from_fn(next).step_by(step).take(rows);
+    molecules.for_each(|line| cut.extend([line.as_str(), "\n"]));
+    cut
+}
+
+/// Writes `tsv` into `dir` and turns it into a Parquet library with `halo-split`; the path of the library.
+pub fn library(dir: &Path, tsv: &str) -> PathBuf {
+    let input = dir.join("molecules.tsv");
+    fs_err::write(&input, tsv).unwrap_or_else(|e| panic!("{e}"));
+    let out = dir.join("library");
+    run(command("halo-split")
+        .arg(&input)
+        .arg("--out-dir")
+        .arg(&out)
+        .args(["--shards", "1", "--keep-order"]));
+    out.join("library.parquet")
 }
 
 /// A scratch folder inside the target folder of the checkout, removed when dropped.
