@@ -1,9 +1,9 @@
 //! The chemistry against RDKit's Python (`tests/oracle/oracle.py`, which states the semantics): unique products, the
 //! product of every site, and the numbers of sites matched, masked and capped, for every rule.
 
-use halocline_tests::{command, library, np_68k, np_700, python, root, run, scratch};
 #![expect(clippy::unwrap_used, reason = "a failed precondition is a failed test")]
 
+use halocline_tests::{command, library, np_68k, np_700, python, root, run, scratch};
 use std::path::Path;
 use std::process::Command;
 
