@@ -29,10 +29,10 @@ fn main() {
     for name in ["RDKIT_ROOT", "CONDA_PREFIX"] {
         println!("cargo::rerun-if-env-changed={name}");
     }
-    let sources = ["src/kernel.cc", "src/rule.cc", "src/sites.cc"];
+    let sources = ["src/kernel.cc", "src/rule.cc", "src/sites.cc", "src/lane.cc"];
     for file in sources
         .iter()
-        .chain(&["src/kernel.h", "src/internal.h", "src/trycatch.h"])
+        .chain(&["src/kernel.h", "src/internal.h", "src/lane.h", "src/trycatch.h"])
     {
         println!("cargo::rerun-if-changed={file}");
     }

@@ -3,6 +3,7 @@
 
 #include "halocline-chem-sys/src/lib.rs.h"
 #include "internal.h"
+#include "lane.h"
 
 #include <GraphMol/ChemReactions/ReactionRunner.h>
 #include <GraphMol/MolOps.h>
@@ -56,10 +57,11 @@ struct Intermediate {
   std::vector<int32_t> parent_atoms;  // -1: added by a reaction
 };
 
-// A molecule written out, with the order in which its atoms were written.
+// A product written out. `origins`: the reactant atom of every atom in the order of the text, -1 for added ones; filled
+// only when another step follows.
 struct Written {
   std::string smiles;
-  std::vector<unsigned> order;
+  std::vector<int> origins;
 };
 
 bool has_hydrogen_atom(const RDKit::ROMol &mol) {
@@ -126,13 +128,16 @@ void Columns::clear() {
 class KernelState {
  public:
   KernelState(rust::Slice<const ReactionText> texts, const KernelOptions &options)
-      : max_products_(options.max_products), row_timeout_ms_(options.row_timeout_ms) {
+      : max_products_(options.max_products),
+        row_timeout_ms_(options.row_timeout_ms),
+        local_edits_(options.local_edits) {
     if (texts.size() > 0x7fff) {
       throw std::invalid_argument("more than 32,767 rules");
     }
     for (const auto &text : texts) {
       rules_.push_back(
           compile_rule(std::string(text.smirks), std::string(text.query), text.max_sites, text.exclude_sugar_like));
+      edits_.push_back(compile_edit(rules_.back()));
     }
     counts_.resize(rules_.size() * kCounts);
   }
@@ -156,6 +161,7 @@ class KernelState {
   }
 
   size_t num_rules() const { return rules_.size(); }
+  const std::string &why_not_local(size_t rule) const { return edits_.at(rule).why_not; }
   const std::vector<uint64_t> &counts() const { return counts_; }
 
   Columns columns;
@@ -203,7 +209,7 @@ class KernelState {
     try {
       RDKit::ROMOL_SPTR mol = parse(smiles);
       stage = Stage::kReact;
-      expand(row, mol, depth);
+      expand(row, smiles, mol, depth);
     } catch (const BudgetSpent &e) {
       rewind(before);
       fail(row, -1, -1, Stage::kLimit, e.what());
@@ -240,8 +246,9 @@ class KernelState {
     }
   }
 
-  void expand(uint32_t row, const RDKit::ROMOL_SPTR &mol, uint32_t depth) {
+  void expand(uint32_t row, const std::string &smiles, const RDKit::ROMOL_SPTR &mol, uint32_t depth) {
     std::vector<Intermediate> frontier(1);
+    frontier[0].smiles = smiles;
     for (uint32_t step = 1; step <= depth; ++step) {
       const bool last = step == depth;
       std::vector<Intermediate> next;
@@ -251,11 +258,11 @@ class KernelState {
         if (!reactant) {
           continue;
         }
-        react(row, Parent(reactant), from, [&](uint16_t rule, const Site &site, const RDKit::ROMol &product, Written &&written) {
+        react(row, Parent(reactant), from, last, [&](uint16_t rule, const Site &site, Written &&written) {
           if (last) {
             keep(from, rule, site, std::move(written.smiles));
           } else if (seen.emplace(written.smiles, next.size()).second) {
-            next.push_back(follow(from, rule, site, product, std::move(written), reactant->getNumAtoms()));
+            next.push_back(follow(from, rule, site, std::move(written)));
           }
           check_budget(last ? found_.size() : next.size());
         });
@@ -276,7 +283,8 @@ class KernelState {
   }
 
   template <typename Sink>
-  void react(uint32_t row, Parent parent, const Intermediate &from, Sink &&sink) {
+  void react(uint32_t row, Parent parent, const Intermediate &from, bool last, Sink &&sink) {
+    const bool edits = local_edits_ && parent_allows_edits(*parent.mol(), from.smiles);
     for (size_t r = 0; r < rules_.size(); ++r) {
       const auto rule = static_cast<uint16_t>(r);
       std::vector<Site> sites;
@@ -293,14 +301,50 @@ class KernelState {
         count(r, kCapped) += site_counts.capped;
       }
       for (const auto &site : sites) {
-        full_route(row, rule, parent, site, sink);
+        if (edits && edits_[r].edit && site_allows(*edits_[r].edit, *parent.mol(), site) &&
+            edit_route(rule, parent, site, last, sink)) {
+          continue;
+        }
+        full_route(row, rule, parent, site, last, sink);
       }
     }
   }
 
+  // The local edit; false when it cannot be had after all, and the full route has the word.
+  template <typename Sink>
+  bool edit_route(uint16_t r, Parent &parent, const Site &site, bool last, Sink &&sink) {
+    Written written;
+    try {
+      std::vector<int> origins;
+      std::unique_ptr<RDKit::RWMol> mol;
+      {
+        StageClock clock(profile, Profile::kEdit);
+        mol = apply_edit(*edits_[r].edit, *parent.mol(), site, last ? nullptr : &origins);
+      }
+      if (!mol) {
+        return false;
+      }
+      StageClock clock(profile, Profile::kWrite);
+      std::vector<unsigned> order;
+      written.smiles = write_flat(*mol, order);
+      if (!last) {
+        for (const unsigned idx : order) {
+          written.origins.push_back(origins[idx]);
+        }
+      }
+    } catch (const std::exception &) {
+      take_log();
+      return false;
+    }
+    profile.slots[Profile::kEdited] += 1;
+    count(r, kProducts) += 1;
+    sink(r, site, std::move(written));
+    return true;
+  }
+
   // The reference route: RDKit's own product, sanitised whole, hydrogens merged, written canonically.
   template <typename Sink>
-  void full_route(uint32_t row, uint16_t r, Parent &parent, const Site &site, Sink &&sink) {
+  void full_route(uint32_t row, uint16_t r, Parent &parent, const Site &site, bool last, Sink &&sink) {
     const Rule &rule = rules_[r];
     RDKit::MOL_SPTR_VECT products;
     Stage stage = Stage::kReact;
@@ -328,10 +372,12 @@ class KernelState {
         {
           StageClock clock(profile, Profile::kWrite);
           written.smiles = RDKit::MolToSmiles(mol);
-          mol.getPropIfPresent(RDKit::common_properties::_smilesAtomOutputOrder, written.order);
+          if (!last) {
+            written.origins = origins_of(mol, parent.mol()->getNumAtoms());
+          }
         }
         count(r, kProducts) += 1;
-        sink(r, site, mol, std::move(written));
+        sink(r, site, std::move(written));
       }
     } catch (const BudgetSpent &) {
       throw;
@@ -341,8 +387,20 @@ class KernelState {
     }
   }
 
-  Intermediate follow(const Intermediate &from, uint16_t rule, const Site &site, const RDKit::ROMol &product,
-                      Written &&written, unsigned reactant_atoms) {
+  // `runReactants` notes on every product atom which reactant atom it was.
+  static std::vector<int> origins_of(const RDKit::ROMol &product, unsigned reactant_atoms) {
+    std::vector<unsigned> order;
+    product.getPropIfPresent(RDKit::common_properties::_smilesAtomOutputOrder, order);
+    std::vector<int> origins;
+    for (const unsigned idx : order) {
+      unsigned origin = reactant_atoms;
+      product.getAtomWithIdx(idx)->getPropIfPresent(RDKit::common_properties::reactantAtomIdx, origin);
+      origins.push_back(origin < reactant_atoms ? static_cast<int>(origin) : -1);
+    }
+    return origins;
+  }
+
+  static Intermediate follow(const Intermediate &from, uint16_t rule, const Site &site, Written &&written) {
     Intermediate to;
     to.path = from.path;
     to.path.push_back(rule);
@@ -350,10 +408,8 @@ class KernelState {
     to.sites.push_back(site.index);
     to.site_atoms = from.site_atoms;
     append_parent_atoms(from, site, to.site_atoms);
-    for (const unsigned idx : written.order) {
-      unsigned reactant_atom = reactant_atoms;
-      product.getAtomWithIdx(idx)->getPropIfPresent(RDKit::common_properties::reactantAtomIdx, reactant_atom);
-      to.parent_atoms.push_back(reactant_atom < reactant_atoms ? parent_atom(from, static_cast<int32_t>(reactant_atom)) : -1);
+    for (const int origin : written.origins) {
+      to.parent_atoms.push_back(origin >= 0 ? parent_atom(from, origin) : -1);
     }
     to.smiles = std::move(written.smiles);
     return to;
@@ -416,9 +472,11 @@ class KernelState {
   }
 
   std::vector<Rule> rules_;
+  std::vector<CompiledEdit> edits_;  // one per rule
   std::vector<uint64_t> counts_;
   uint64_t max_products_;
   uint64_t row_timeout_ms_;
+  bool local_edits_;
   std::chrono::steady_clock::time_point row_start_;
   // Scratch of the row at hand.
   std::vector<Product> found_;
@@ -429,7 +487,7 @@ class KernelState {
 Kernel::Kernel(std::unique_ptr<KernelState> state) : state_(std::move(state)) {}
 Kernel::~Kernel() = default;
 
-rust::String Kernel::explain_rule(size_t) const { return ""; }
+rust::String Kernel::explain_rule(size_t rule) const { return state_->why_not_local(rule); }
 size_t Kernel::num_rules() const { return state_->num_rules(); }
 void Kernel::run(rust::Slice<const uint8_t> text, rust::Slice<const uint64_t> ends, uint32_t depth) {
   state_->run(text, ends, depth);

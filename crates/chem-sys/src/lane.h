@@ -1,0 +1,80 @@
+// The local-edit lane: rules that only swap acyclic substituents are applied by editing a copy of the parent.
+//
+// Exact by construction or not at all: a rule is admitted from its SMIRKS alone (`compile_edit`), a parent by what it
+// holds (`ParentTraits`), a site by what it touches (`site_allows`). Whatever is not admitted takes the full route.
+#pragma once
+#include "internal.h"
+
+#include <string>
+#include <vector>
+
+namespace halocline {
+
+// How a SMIRKS changes a molecule, when it is a local edit.
+struct Edit {
+  // A mapped atom as the product template wants it; unset flags keep the parent's value.
+  struct Mapped {
+    unsigned reactant_atom;  // index in the reactant template
+    int atomic_num;
+    bool aromatic;
+    bool sets_charge;
+    int charge;
+    bool sets_isotope;
+    unsigned isotope;
+    bool sets_hydrogens;
+    unsigned explicit_hydrogens;
+    bool no_implicit;
+  };
+  struct Added {
+    int atomic_num;
+    int charge;
+    unsigned isotope;
+    unsigned explicit_hydrogens;
+    bool no_implicit;
+    // The removed template atom whose slot it takes over, or -1: it is appended.
+    int slot;
+  };
+  // Ends: a mapped atom (index into `mapped`) or an added one (index into `added`, with `*_added` set).
+  struct NewBond {
+    unsigned begin;
+    bool begin_added;
+    unsigned end;
+    bool end_added;
+    RDKit::Bond::BondType type;
+    bool exists;  // the slot's own single bond to its mapped atom: kept
+  };
+  struct KeptBond {
+    unsigned begin;  // reactant template atoms
+    unsigned end;
+    RDKit::Bond::BondType type;
+    bool from_parent;  // the template leaves the order to the parent
+  };
+  std::vector<Mapped> mapped;
+  std::vector<Added> added;
+  std::vector<NewBond> bonds;
+  std::vector<KeptBond> kept;
+  std::vector<unsigned> removed;  // reactant template atoms whose slot nobody takes over
+  std::vector<unsigned> replaced; // reactant template atoms whose slot an added atom takes over
+};
+
+// Empty reason and an edit, or why the rule takes the full route.
+struct CompiledEdit {
+  std::optional<Edit> edit;
+  std::string why_not;
+};
+CompiledEdit compile_edit(const Rule &rule);
+
+// What decides, once per parent, whether edits are exact on it.
+bool parent_allows_edits(const RDKit::ROMol &mol, const std::string &text);
+bool site_allows(const Edit &edit, const RDKit::ROMol &mol, const Site &site);
+
+// The product, ready to be written by `write_flat`; null, or an exception from RDKit's valence check, sends the site to
+// the full route. `origins`, if wanted, receives the parent atom of every product atom, -1 for added ones.
+std::unique_ptr<RDKit::RWMol> apply_edit(const Edit &edit, const RDKit::ROMol &parent, const Site &site,
+                                        std::vector<int> *origins);
+
+// Canonical SMILES of a molecule without stereo and with one fragment, equal to `MolToSmiles`, without its copy.
+// `order` receives the atom order of the text. The molecule is used up.
+std::string write_flat(RDKit::RWMol &mol, std::vector<unsigned> &order);
+
+}  // namespace halocline
