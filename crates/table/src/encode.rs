@@ -1,0 +1,563 @@
+//! One row group, encoded: a pure function of its rows.
+//!
+//! Rows are handed to the column encoders in slices cut at fixed places (see [`SLICE_ROWS`],
+//! [`SLICE_BYTES`]), so that page boundaries do not depend on how rows arrived. Every page gets its
+//! CRC here: parquet 60 verifies page CRCs and does not write them (its `to_thrift_header` says
+//! `crc: None`), so the page store, through which each finished page passes, adds the field to the
+//! header and the chunk's offsets and sizes are recomputed from the pages.
+
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::compute::concat;
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use bytes::Bytes;
+use parquet::arrow::arrow_writer::{
+    ArrowColumnWriter, ArrowRowGroupWriterFactory, PageKey, PageStore, PageStoreArgs,
+    PageStoreFactory, compute_leaves,
+};
+use parquet::arrow::{ArrowSchemaConverter, add_encoded_arrow_schema_to_metadata};
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::column::writer::ColumnCloseResult;
+use parquet::errors::{ParquetError, Result as ParquetResult};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::{ColumnPath, SchemaDescriptor, TypePtr};
+
+use crate::pages::{PageType, header_with_crc};
+use crate::{Meta, TableError};
+
+/// Most rows in a slice, and
+pub(crate) const SLICE_ROWS: usize = 2048;
+/// raw bytes after which a slice ends. What a slice holds is the encoder's working memory.
+pub(crate) const SLICE_BYTES: u64 = 256 << 10;
+
+/// Raw bytes after which a page ends. A reader holds one page per column, so this is small; the
+/// compressed size of SMILES at 128 KiB is within 2 % of that at 1 MiB.
+const PAGE_BYTES: usize = 128 << 10;
+/// Rows after which a page of a narrow column ends.
+const PAGE_ROWS: usize = 20_000;
+/// Dictionaries above this fall back to plain pages.
+const DICTIONARY_BYTES: usize = 256 << 10;
+/// Level 1 against 3 on 1,000,000 products, 2026-11: see `benches/RESULTS.md`.
+const ZSTD_LEVEL: i32 = 1;
+/// Bytes of a minimum or maximum kept in statistics.
+const STATISTICS_BYTES: usize = 64;
+
+/// The schema of a table being written together with how each column is encoded. Cheap to clone;
+/// share it with the threads that encode.
+#[derive(Clone)]
+pub struct WriterSchema {
+    arrow: SchemaRef,
+    properties: WriterPropertiesPtr,
+    parquet: TypePtr,
+    /// Writes nothing; `ArrowRowGroupWriterFactory` takes its schema and properties from it.
+    pattern: Arc<SerializedFileWriter<io::Sink>>,
+}
+
+impl fmt::Debug for WriterSchema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriterSchema")
+            .field("arrow", &self.arrow)
+            .finish_non_exhaustive()
+    }
+}
+
+impl WriterSchema {
+    /// Prepares `schema` for writing. Metadata of schema and fields is dropped (its order is
+    /// random); columns typed as dictionary are dictionary-encoded, all others are plain.
+    ///
+    /// # Errors
+    /// [`TableError::Schema`] for a type Parquet cannot hold or an extra metadata key that hides a
+    /// fixed one.
+    pub fn new(schema: &Schema, meta: &Meta) -> Result<Self, TableError> {
+        let arrow = crate::schema::bare_schema(schema);
+        let unsupported =
+            |e: ParquetError| TableError::Schema(format!("a column cannot be written: {e}"));
+        let descriptor = ArrowSchemaConverter::new()
+            .convert(&arrow)
+            .map_err(unsupported)?;
+        let mut properties = properties(&arrow, &descriptor, meta)?;
+        add_encoded_arrow_schema_to_metadata(&arrow, &mut properties);
+        let properties = Arc::new(properties);
+        let parquet = descriptor.root_schema_ptr();
+        let pattern =
+            SerializedFileWriter::new(io::sink(), Arc::clone(&parquet), Arc::clone(&properties))
+                .map_err(unsupported)?;
+        Ok(Self {
+            arrow,
+            properties,
+            parquet,
+            pattern: Arc::new(pattern),
+        })
+    }
+
+    /// The columns as they are written (without metadata).
+    #[must_use]
+    pub fn arrow(&self) -> &SchemaRef {
+        &self.arrow
+    }
+
+    pub(crate) fn file_writer<W: io::Write + Send>(
+        &self,
+        sink: W,
+    ) -> ParquetResult<SerializedFileWriter<W>> {
+        SerializedFileWriter::new(
+            sink,
+            Arc::clone(&self.parquet),
+            Arc::clone(&self.properties),
+        )
+    }
+
+    /// Refuses a batch whose names, order or types differ.
+    ///
+    /// # Errors
+    /// [`TableError::Schema`] naming the first column that differs.
+    pub(crate) fn check(&self, batch: &RecordBatch) -> Result<(), TableError> {
+        let schema = batch.schema_ref();
+        if schema.fields().len() != self.arrow.fields().len() {
+            return Err(TableError::Schema(format!(
+                "rows with {} columns for a table of {}",
+                schema.fields().len(),
+                self.arrow.fields().len()
+            )));
+        }
+        for ((there, here), column) in schema
+            .fields()
+            .iter()
+            .zip(self.arrow.fields())
+            .zip(batch.columns())
+        {
+            if there.name() != here.name() {
+                return Err(TableError::Schema(format!(
+                    "column `{}` where the table has `{}`",
+                    there.name(),
+                    here.name()
+                )));
+            }
+            if !here.data_type().equals_datatype(there.data_type()) {
+                return Err(TableError::Schema(format!(
+                    "column `{}` is {} where the table has {}",
+                    here.name(),
+                    there.data_type(),
+                    here.data_type()
+                )));
+            }
+            if !here.is_nullable() && column.logical_null_count() > 0 {
+                return Err(TableError::Schema(format!(
+                    "column `{}` may not be null",
+                    here.name()
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn properties(
+    arrow: &SchemaRef,
+    descriptor: &SchemaDescriptor,
+    meta: &Meta,
+) -> Result<WriterProperties, TableError> {
+    let level = ZstdLevel::try_new(ZSTD_LEVEL)
+        .map_err(|e| TableError::Schema(format!("zstd level {ZSTD_LEVEL}: {e}")))?;
+    let mut builder = WriterProperties::builder()
+        .set_created_by(format!("halocline version {}", env!("CARGO_PKG_VERSION")))
+        .set_compression(Compression::ZSTD(level))
+        .set_dictionary_enabled(false)
+        .set_dictionary_page_size_limit(DICTIONARY_BYTES)
+        .set_data_page_size_limit(PAGE_BYTES)
+        .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_write_batch_size(256)
+        .set_statistics_truncate_length(Some(STATISTICS_BYTES))
+        .set_column_index_truncate_length(Some(STATISTICS_BYTES))
+        // Minima and maxima of pages of text prune nothing here and would be most of the footer.
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_key_value_metadata(Some(meta.to_key_values()?));
+    for leaf in 0..descriptor.num_columns() {
+        let root = descriptor.get_column_root_idx(leaf);
+        let field = arrow.field(root);
+        let path: ColumnPath = descriptor.column(leaf).path().clone();
+        if matches!(field.data_type(), DataType::Dictionary(_, _)) {
+            builder = builder.set_column_dictionary_enabled(path.clone(), true);
+        }
+        if field.data_type().is_primitive() {
+            builder = builder.set_column_statistics_enabled(path, EnabledStatistics::Page);
+        }
+    }
+    Ok(builder.build())
+}
+
+/// The finished pages of one column chunk.
+#[derive(Default)]
+struct ChunkPages {
+    dictionary: Option<Bytes>,
+    data: Vec<Bytes>,
+    /// Bytes by which the CRC fields lengthened the headers.
+    added: usize,
+    bytes: usize,
+}
+
+type Shared = Arc<Mutex<ChunkPages>>;
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes pages as (header, body) pairs from parquet's page writer and keeps them with their CRC.
+struct CrcStore {
+    pages: Shared,
+    header: Option<Bytes>,
+    puts: u64,
+}
+
+impl PageStore for CrcStore {
+    fn put(&mut self, value: Bytes) -> ParquetResult<PageKey> {
+        let key = PageKey::new(self.puts);
+        self.puts += 1;
+        let Some(header) = self.header.take() else {
+            self.header = Some(value);
+            return Ok(key);
+        };
+        let crc = crc32fast::hash(&value);
+        let (page_type, patched) = header_with_crc(&header, crc).ok_or_else(|| {
+            ParquetError::General("a page header was not as parquet 60 writes it".to_owned())
+        })?;
+        let mut page = Vec::with_capacity(patched.len() + value.len());
+        page.extend_from_slice(&patched);
+        page.extend_from_slice(&value);
+        let mut pages = lock(&self.pages);
+        pages.added += patched.len() - header.len();
+        pages.bytes += page.len();
+        match page_type {
+            PageType::Dictionary => pages.dictionary = Some(page.into()),
+            _ => pages.data.push(page.into()),
+        }
+        Ok(key)
+    }
+
+    fn take(&mut self, _: PageKey) -> ParquetResult<Bytes> {
+        Err(ParquetError::General(
+            "pages leave through `EncodedRowGroup`".to_owned(),
+        ))
+    }
+
+    fn memory_size(&self) -> usize {
+        lock(&self.pages).bytes
+    }
+}
+
+#[derive(Default)]
+struct Stores(Mutex<Vec<Shared>>);
+
+impl fmt::Debug for Stores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Stores")
+    }
+}
+
+impl PageStoreFactory for Stores {
+    fn create(&self, _: &PageStoreArgs<'_>) -> ParquetResult<Box<dyn PageStore>> {
+        let pages = Shared::default();
+        lock(&self.0).push(Arc::clone(&pages));
+        Ok(Box::new(CrcStore {
+            pages,
+            header: None,
+            puts: 0,
+        }))
+    }
+}
+
+/// Encodes the rows of one row group as they come. Holds the encoded pages, one unfinished page
+/// per column and at most one slice of raw rows.
+pub struct RowGroupEncoder {
+    schema: WriterSchema,
+    columns: Vec<ArrowColumnWriter>,
+    stores: Vec<Shared>,
+    pending: Vec<RecordBatch>,
+    pending_rows: usize,
+    pending_bytes: u64,
+    rows: u64,
+    raw_bytes: u64,
+}
+
+impl fmt::Debug for RowGroupEncoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RowGroupEncoder")
+            .field("rows", &self.rows)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RowGroupEncoder {
+    /// An encoder with no rows yet.
+    ///
+    /// # Errors
+    /// From the Parquet encoder.
+    pub fn new(schema: &WriterSchema) -> ParquetResult<Self> {
+        let stores = Arc::new(Stores::default());
+        let factory = ArrowRowGroupWriterFactory::new(&schema.pattern, Arc::clone(&schema.arrow))
+            .with_page_store_factory(Arc::clone(&stores) as Arc<dyn PageStoreFactory>);
+        let columns = factory.create_column_writers(0)?;
+        let stores = std::mem::take(&mut *lock(&stores.0));
+        if stores.len() != columns.len() {
+            return Err(ParquetError::General(
+                "one page store per column expected".to_owned(),
+            ));
+        }
+        Ok(Self {
+            schema: schema.clone(),
+            columns,
+            stores,
+            pending: Vec::new(),
+            pending_rows: 0,
+            pending_bytes: 0,
+            rows: 0,
+            raw_bytes: 0,
+        })
+    }
+
+    /// Rows so far.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Raw bytes so far.
+    #[must_use]
+    pub fn raw_bytes(&self) -> u64 {
+        self.raw_bytes
+    }
+
+    /// Bytes held: encoded pages, unfinished pages, raw rows that wait for their slice.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        let encoders: usize = self
+            .columns
+            .iter()
+            .map(ArrowColumnWriter::memory_size)
+            .sum();
+        encoders as u64 + self.pending_bytes
+    }
+
+    /// Adds the rows of `batch`; `sizes` are their [`crate::row_bytes`].
+    ///
+    /// # Errors
+    /// From the Parquet encoder.
+    ///
+    /// # Panics
+    /// When `sizes` is not one number per row.
+    pub fn push(&mut self, batch: &RecordBatch, sizes: &[u64]) -> ParquetResult<()> {
+        assert_eq!(batch.num_rows(), sizes.len(), "one size per row");
+        let mut start = 0;
+        for (row, size) in sizes.iter().enumerate() {
+            self.pending_rows += 1;
+            self.pending_bytes += size;
+            if self.pending_rows == SLICE_ROWS || self.pending_bytes >= SLICE_BYTES {
+                self.pending.push(batch.slice(start, row + 1 - start));
+                start = row + 1;
+                self.encode_slice()?;
+            }
+        }
+        if start < sizes.len() {
+            self.pending.push(batch.slice(start, sizes.len() - start));
+        }
+        self.rows += sizes.len() as u64;
+        self.raw_bytes += sizes.iter().sum::<u64>();
+        Ok(())
+    }
+
+    fn encode_slice(&mut self) -> ParquetResult<()> {
+        let pending = std::mem::take(&mut self.pending);
+        self.pending_rows = 0;
+        self.pending_bytes = 0;
+        let mut writers = self.columns.iter_mut();
+        for (index, field) in self.schema.arrow.fields().iter().enumerate() {
+            let array: ArrayRef = match pending.as_slice() {
+                [one] => Arc::clone(one.column(index)),
+                many => {
+                    let parts: Vec<_> = many.iter().map(|b| b.column(index).as_ref()).collect();
+                    concat(&parts)?
+                }
+            };
+            for leaf in compute_leaves(field, &array)? {
+                let writer = writers.next().ok_or_else(|| {
+                    ParquetError::General("more leaves than column writers".to_owned())
+                })?;
+                writer.write(&leaf)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the row group.
+    ///
+    /// # Errors
+    /// From the Parquet encoder.
+    pub fn finish(mut self) -> ParquetResult<EncodedRowGroup> {
+        if !self.pending.is_empty() {
+            self.encode_slice()?;
+        }
+        let mut columns = Vec::with_capacity(self.columns.len());
+        for (writer, store) in self.columns.into_iter().zip(&self.stores) {
+            let close = writer.close()?.close().clone();
+            let pages = std::mem::take(&mut *lock(store));
+            columns.push(finish_column(close, pages)?);
+        }
+        Ok(EncodedRowGroup {
+            rows: self.rows,
+            raw_bytes: self.raw_bytes,
+            columns,
+        })
+    }
+}
+
+/// Lays the pages out (dictionary first) and makes offsets and sizes say so.
+fn finish_column(mut close: ColumnCloseResult, pages: ChunkPages) -> ParquetResult<EncodedColumn> {
+    let dictionary_bytes = pages.dictionary.as_ref().map_or(0, Bytes::len);
+    let total = dictionary_bytes + pages.data.iter().map(Bytes::len).sum::<usize>();
+    let uncompressed = close.metadata.uncompressed_size() + pages.added as i64;
+    close.bytes_written = total as u64;
+    close.metadata = close
+        .metadata
+        .into_builder()
+        .set_total_compressed_size(total as i64)
+        .set_total_uncompressed_size(uncompressed)
+        .set_dictionary_page_offset((dictionary_bytes > 0).then_some(0))
+        .set_data_page_offset(dictionary_bytes as i64)
+        .build()?;
+    if let Some(index) = close.offset_index.as_mut() {
+        if index.page_locations.len() != pages.data.len() {
+            return Err(ParquetError::General(
+                "the offset index misses pages".to_owned(),
+            ));
+        }
+        let mut offset = dictionary_bytes as i64;
+        for (location, page) in index.page_locations.iter_mut().zip(&pages.data) {
+            location.offset = offset;
+            location.compressed_page_size = i32::try_from(page.len())
+                .map_err(|_| ParquetError::General("a page of more than 2 GiB".to_owned()))?;
+            offset += page.len() as i64;
+        }
+    }
+    let mut all = Vec::with_capacity(pages.data.len() + 1);
+    all.extend(pages.dictionary);
+    all.extend(pages.data);
+    Ok(EncodedColumn { close, pages: all })
+}
+
+struct EncodedColumn {
+    close: ColumnCloseResult,
+    pages: Vec<Bytes>,
+}
+
+/// A row group ready to be appended to any table of the same [`WriterSchema`]. `Send`: encode on
+/// any thread, append in order.
+pub struct EncodedRowGroup {
+    rows: u64,
+    raw_bytes: u64,
+    columns: Vec<EncodedColumn>,
+}
+
+impl fmt::Debug for EncodedRowGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EncodedRowGroup")
+            .field("rows", &self.rows)
+            .field("memory_bytes", &self.memory_bytes())
+            .finish_non_exhaustive()
+    }
+}
+
+impl EncodedRowGroup {
+    /// Rows in it.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Raw bytes of its rows.
+    #[must_use]
+    pub fn raw_bytes(&self) -> u64 {
+        self.raw_bytes
+    }
+
+    /// Bytes of its pages.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.columns
+            .iter()
+            .flat_map(|c| &c.pages)
+            .map(|p| p.len() as u64)
+            .sum()
+    }
+
+    pub(crate) fn append_to<W: io::Write + Send>(
+        self,
+        file: &mut SerializedFileWriter<W>,
+    ) -> ParquetResult<()> {
+        let mut group = file.next_row_group()?;
+        for column in self.columns {
+            group.append_column(&PageChunk(column.pages), column.close)?;
+        }
+        group.close()?;
+        Ok(())
+    }
+}
+
+/// The pages of one chunk as a thing parquet can read from the start.
+struct PageChunk(Vec<Bytes>);
+
+impl parquet::file::reader::Length for PageChunk {
+    fn len(&self) -> u64 {
+        self.0.iter().map(|p| p.len() as u64).sum()
+    }
+}
+
+impl parquet::file::reader::ChunkReader for PageChunk {
+    type T = PageRead;
+
+    fn get_read(&self, start: u64) -> ParquetResult<PageRead> {
+        if start != 0 {
+            return Err(ParquetError::General(
+                "a chunk is read from its start".to_owned(),
+            ));
+        }
+        Ok(PageRead {
+            pages: self.0.clone(),
+            next: 0,
+            at: 0,
+        })
+    }
+
+    fn get_bytes(&self, _: u64, _: usize) -> ParquetResult<Bytes> {
+        Err(ParquetError::General(
+            "a chunk is read from its start".to_owned(),
+        ))
+    }
+}
+
+struct PageRead {
+    pages: Vec<Bytes>,
+    next: usize,
+    at: usize,
+}
+
+impl io::Read for PageRead {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(page) = self.pages.get(self.next) {
+            let rest = &page[self.at..];
+            if rest.is_empty() {
+                self.next += 1;
+                self.at = 0;
+                continue;
+            }
+            let n = rest.len().min(buffer.len());
+            buffer[..n].copy_from_slice(&rest[..n]);
+            self.at += n;
+            return Ok(n);
+        }
+        Ok(0)
+    }
+}

@@ -1,0 +1,68 @@
+//! The Arrow and Parquet contract: which columns a table has, how it is read and written within a
+//! bound, and when it may appear under its name.
+//!
+//! Responsible for schemas ([`schema`]), file metadata ([`Meta`]), the bounded reader
+//! ([`TableReader`]), the deterministic writer ([`TableWriter`]), raw pages ([`pages`]), text input
+//! ([`text`]) and the plan of shards ([`plan_file`]).
+//!
+//! Not responsible for what the rows mean: no chemistry, no deduplication; and not for how many
+//! bytes the process may use: callers hold reservations for what [`TableWriter::memory_bytes`],
+//! [`TableReader::metadata_bytes`] and [`ReadOptions::batch_bytes`] say.
+//!
+//! # Bytes are a function of rows and options
+//!
+//! Row groups are cut at the row with which the raw size passes a limit, and pages at rows counted
+//! from the start of the row group. Neither depends on how rows were grouped into batches, on
+//! threads or on memory. The same rows give the same file.
+
+mod cut;
+mod encode;
+mod error;
+mod input;
+mod meta;
+pub mod pages;
+pub mod plan_file;
+mod reader;
+mod row_bytes;
+pub mod schema;
+mod writer;
+
+pub use cut::{RowGroupCutter, RowGroupRows};
+pub use encode::{EncodedRowGroup, RowGroupEncoder, WriterSchema};
+pub use error::TableError;
+pub use halocline_budget::publish;
+pub use meta::{Kind, Meta};
+pub use reader::{Batches, ReadOptions, TableReader, text_column};
+pub use row_bytes::row_bytes;
+pub use schema::{
+    PRODUCT_SCHEMA_VERSION, find_smiles_column, product_schema, rejects_schema, text_rejects_schema,
+};
+pub use writer::{Published, TableWriter, WriterOptions};
+
+/// Raw bytes per row group of a table people keep: final libraries and merged products. 32 MiB is
+/// about 110,000 products, what DuckDB reads as one unit (122,880 rows), and keeps the footer of
+/// 50 million rows near 5 MiB (with 8 MiB it was near 20 MiB, which no 64 MiB process can hold).
+/// The writer itself holds the *encoded* row group only, about a sixth of this.
+pub const PRODUCT_ROW_GROUP_BYTES: u64 = 32 << 20;
+
+/// Raw bytes per row group of a table one step writes for the next: small, because one process
+/// keeps one such table open per rule.
+pub const SHARD_ROW_GROUP_BYTES: u64 = 1 << 20;
+
+/// `xxh3-128` of a file's bytes as 32 lower-case hex digits, read in blocks of 64 KiB.
+///
+/// # Errors
+/// [`TableError::Io`] when the file cannot be read.
+pub fn file_digest(path: &std::path::Path) -> Result<String, TableError> {
+    use std::io::Read;
+    let mut file = fs_err::File::open(path).map_err(TableError::Io)?;
+    let mut hash = xxhash_rust::xxh3::Xxh3::new();
+    let mut block = vec![0u8; 64 << 10];
+    loop {
+        let read = file.read(&mut block).map_err(TableError::Io)?;
+        if read == 0 {
+            return Ok(format!("{:032x}", hash.digest128()));
+        }
+        hash.update(&block[..read]);
+    }
+}

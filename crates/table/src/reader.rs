@@ -1,0 +1,704 @@
+//! Reading a table within a bound: one page per column at a time, batches cut by bytes, page CRCs
+//! verified by parquet's `crc` feature.
+//!
+//! A damaged file ends in a [`TableError`]. Where the decoder panics on bytes no checksum covers
+//! (page headers, the footer), the panic is caught here and becomes one too.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+    ParquetRecordBatchReaderBuilder,
+};
+use parquet::file::metadata::{
+    PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, ParquetStatisticsPolicy,
+};
+
+use crate::input::PreadFile;
+use crate::{Meta, TableError};
+
+/// What to read of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadOptions {
+    /// Rows, from 0; all when `None`.
+    pub rows: Option<Range<u64>>,
+    /// Columns by name, in the order wanted; all when `None`.
+    pub columns: Option<Vec<String>>,
+    /// Most rows in a batch.
+    pub batch_rows: usize,
+    /// Raw bytes a batch aims at. Kept by the sizes of pages where the file has a page index; for
+    /// other files by the average of the row group and what the last batch held.
+    pub batch_bytes: u64,
+}
+
+impl Default for ReadOptions {
+    fn default() -> Self {
+        Self {
+            rows: None,
+            columns: None,
+            batch_rows: 8192,
+            batch_bytes: 1 << 20,
+        }
+    }
+}
+
+/// An open table. Cheap to clone; may be read from several threads at once.
+#[derive(Debug, Clone)]
+pub struct TableReader {
+    file: PreadFile,
+    arrow: ArrowReaderMetadata,
+    meta: Option<Meta>,
+    /// First row of each row group, and the number of rows at the end.
+    starts: Arc<Vec<u64>>,
+}
+
+impl TableReader {
+    /// Opens a Parquet file and checks that its footer is whole and agrees with the file's size.
+    ///
+    /// Columns come in the types the file declares, except that dictionary keys are widened to
+    /// int32 (narrow ones overflow when batches are joined).
+    ///
+    /// # Errors
+    /// [`TableError::Io`], [`TableError::Empty`], [`TableError::NotParquet`],
+    /// [`TableError::NoFooter`], [`TableError::Footer`], [`TableError::Meta`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, TableError> {
+        let path = path.as_ref();
+        let file = PreadFile::open(path)?;
+        check_magic(&file)?;
+        let damaged = |detail: String| TableError::Footer {
+            path: path.to_owned(),
+            detail,
+        };
+        let metadata = guard(|| load_metadata(&file)).map_err(&damaged)?;
+        let starts = guard(|| check_footer(&metadata, file.length())).map_err(&damaged)?;
+        let meta = Meta::from_key_values(path, metadata.file_metadata().key_value_metadata())?;
+        let metadata = Arc::new(metadata);
+        let arrow = guard(|| {
+            let plain =
+                ArrowReaderMetadata::try_new(Arc::clone(&metadata), ArrowReaderOptions::new())
+                    .map_err(|e| e.to_string())?;
+            let Some(schema) = widened(plain.schema()) else {
+                return Ok(plain);
+            };
+            let options = ArrowReaderOptions::new().with_schema(schema);
+            ArrowReaderMetadata::try_new(Arc::clone(&metadata), options).map_err(|e| e.to_string())
+        })
+        .map_err(&damaged)?;
+        Ok(Self {
+            file,
+            arrow,
+            meta,
+            starts: Arc::new(starts),
+        })
+    }
+
+    /// Where the file is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// Size of the file in bytes.
+    #[must_use]
+    pub fn file_bytes(&self) -> u64 {
+        self.file.length()
+    }
+
+    /// The columns.
+    #[must_use]
+    pub fn schema(&self) -> &SchemaRef {
+        self.arrow.schema()
+    }
+
+    /// What the file says about itself; `None` when halocline did not write it.
+    #[must_use]
+    pub fn meta(&self) -> Option<&Meta> {
+        self.meta.as_ref()
+    }
+
+    /// Rows in the file.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.starts.last().copied().unwrap_or(0)
+    }
+
+    /// Row groups in the file.
+    #[must_use]
+    pub fn row_groups(&self) -> usize {
+        self.starts.len().saturating_sub(1)
+    }
+
+    /// The rows of row group `index`.
+    ///
+    /// # Panics
+    /// When there is no such row group.
+    #[must_use]
+    pub fn row_group_rows(&self, index: usize) -> Range<u64> {
+        self.starts[index]..self.starts[index + 1]
+    }
+
+    /// Bytes the footer and the page index hold in memory.
+    #[must_use]
+    pub fn metadata_bytes(&self) -> u64 {
+        self.parquet_metadata().memory_size() as u64
+    }
+
+    /// Parquet's own view of the footer.
+    #[must_use]
+    pub fn parquet_metadata(&self) -> &ParquetMetaData {
+        self.arrow.metadata()
+    }
+
+    pub(crate) fn file(&self) -> &PreadFile {
+        &self.file
+    }
+
+    /// The field of a column.
+    ///
+    /// # Errors
+    /// [`TableError::Schema`] when it is not there, or more than once.
+    pub fn column(&self, name: &str) -> Result<(usize, &Field), TableError> {
+        let mut found = self
+            .schema()
+            .fields()
+            .iter()
+            .enumerate()
+            .filter(|(_, f)| f.name() == name);
+        match (found.next(), found.next()) {
+            (Some((index, field)), None) => Ok((index, field.as_ref())),
+            (None, _) => Err(TableError::Schema(format!(
+                "`{}` has no column `{name}`; it has {}",
+                self.path().display(),
+                self.schema()
+                    .fields()
+                    .iter()
+                    .map(|f| format!("`{}`", f.name()))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ))),
+            _ => Err(TableError::Schema(format!(
+                "`{}` has more than one column `{name}`",
+                self.path().display()
+            ))),
+        }
+    }
+
+    /// Reads batches in row order.
+    ///
+    /// # Errors
+    /// [`TableError::Schema`] for a column that is not there, [`TableError::Range`] for rows that
+    /// are not there. Errors of reading come from the iterator.
+    pub fn batches(&self, options: ReadOptions) -> Result<Batches, TableError> {
+        let rows = options.rows.clone().unwrap_or(0..self.rows());
+        if rows.start > rows.end || rows.end > self.rows() {
+            return Err(TableError::Range {
+                path: self.path().to_owned(),
+                rows: self.rows(),
+                start: rows.start,
+                end: rows.end,
+            });
+        }
+        let (mask, order) = match &options.columns {
+            None => (ProjectionMask::all(), None),
+            Some(names) => {
+                let mut roots = Vec::with_capacity(names.len());
+                for name in names {
+                    roots.push(self.column(name)?.0);
+                }
+                let mut sorted = roots.clone();
+                sorted.sort_unstable();
+                sorted.dedup();
+                if sorted.len() != roots.len() {
+                    return Err(TableError::Schema("a column is asked for twice".to_owned()));
+                }
+                let mask =
+                    ProjectionMask::roots(self.arrow.parquet_schema(), roots.iter().copied());
+                let position = |root: &usize| sorted.binary_search(root).unwrap_or(0);
+                let order: Vec<usize> = roots.iter().map(position).collect();
+                (mask, Some(order))
+            }
+        };
+        let schema = match &options.columns {
+            None => Arc::clone(self.schema()),
+            Some(names) => {
+                let mut fields = Vec::with_capacity(names.len());
+                for name in names {
+                    fields.push(self.column(name)?.1.clone());
+                }
+                Arc::new(Schema::new(fields))
+            }
+        };
+        Ok(Batches {
+            table: self.clone(),
+            mask,
+            order,
+            schema,
+            options,
+            next: rows.start,
+            end: rows.end,
+            segments: VecDeque::new(),
+            current: None,
+            failed: false,
+        })
+    }
+}
+
+fn check_magic(file: &PreadFile) -> Result<(), TableError> {
+    let path = || file.path().to_owned();
+    let bytes = file.length();
+    if bytes == 0 {
+        return Err(TableError::Empty { path: path() });
+    }
+    let mut magic = [0; 4];
+    let head = usize::try_from(bytes).unwrap_or(4).min(4);
+    file.read_exact_at(&mut magic[..head], 0)?;
+    if &magic != b"PAR1" {
+        if &magic == b"PARE" {
+            let detail = "the file is encrypted, which is not supported".to_owned();
+            return Err(TableError::Footer {
+                path: path(),
+                detail,
+            });
+        }
+        return Err(TableError::NotParquet { path: path() });
+    }
+    if bytes >= 12 {
+        file.read_exact_at(&mut magic, bytes - 4)?;
+    }
+    if bytes < 12 || &magic != b"PAR1" {
+        return Err(TableError::NoFooter {
+            path: path(),
+            bytes,
+        });
+    }
+    Ok(())
+}
+
+fn load_metadata(file: &PreadFile) -> Result<ParquetMetaData, String> {
+    // Statistics of chunks are read by nobody here and are most of a footer in memory. The column
+    // index likewise; the offset index lets a range of rows skip pages.
+    let options = parquet::file::metadata::ParquetMetaDataOptions::new()
+        .with_column_stats_policy(ParquetStatisticsPolicy::SkipAll)
+        .with_size_stats_policy(ParquetStatisticsPolicy::SkipAll)
+        .with_encoding_stats_policy(ParquetStatisticsPolicy::SkipAll);
+    ParquetMetaDataReader::new()
+        .with_metadata_options(Some(options))
+        .with_column_index_policy(PageIndexPolicy::Skip)
+        .with_offset_index_policy(PageIndexPolicy::Optional)
+        .parse_and_finish(file)
+        .map_err(|e| e.to_string())
+}
+
+/// The footer's numbers against each other and against the file. Returns the rows at which row
+/// groups start.
+fn check_footer(metadata: &ParquetMetaData, length: u64) -> Result<Vec<u64>, String> {
+    let mut starts = Vec::with_capacity(metadata.num_row_groups() + 1);
+    let mut rows = 0u64;
+    for (index, group) in metadata.row_groups().iter().enumerate() {
+        starts.push(rows);
+        let here = u64::try_from(group.num_rows())
+            .map_err(|_| format!("row group {index} has {} rows", group.num_rows()))?;
+        rows = rows
+            .checked_add(here)
+            .ok_or("more rows than there are numbers")?;
+        for chunk in group.columns() {
+            let name = chunk.column_path().string();
+            let start = chunk
+                .dictionary_page_offset()
+                .unwrap_or_else(|| chunk.data_page_offset());
+            let inside = u64::try_from(start)
+                .ok()
+                .zip(u64::try_from(chunk.compressed_size()).ok())
+                .and_then(|(start, bytes)| start.checked_add(bytes))
+                .is_some_and(|end| end <= length);
+            if !inside {
+                return Err(format!(
+                    "column `{name}` of row group {index} lies outside the file"
+                ));
+            }
+            let flat = chunk.column_descr().max_rep_level() == 0;
+            if chunk.num_values() < 0 || (flat && chunk.num_values() != group.num_rows()) {
+                return Err(format!(
+                    "column `{name}` of row group {index} has {} values for {here} rows",
+                    chunk.num_values()
+                ));
+            }
+        }
+    }
+    starts.push(rows);
+    let said = metadata.file_metadata().num_rows();
+    if u64::try_from(said) != Ok(rows) {
+        return Err(format!("it says {said} rows, its row groups have {rows}"));
+    }
+    Ok(starts)
+}
+
+/// The schema with dictionary keys widened to int32, or `None` when nothing changes.
+fn widened(schema: &SchemaRef) -> Option<SchemaRef> {
+    let mut changed = false;
+    let fields: Vec<Field> = schema
+        .fields()
+        .iter()
+        .map(|field| match field.data_type() {
+            DataType::Dictionary(key, value) if **key != DataType::Int32 => {
+                changed = true;
+                let wide = DataType::Dictionary(Box::new(DataType::Int32), value.clone());
+                field.as_ref().clone().with_data_type(wide)
+            }
+            _ => field.as_ref().clone(),
+        })
+        .collect();
+    changed.then(|| Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone())))
+}
+
+/// Runs a decoder; a panic becomes its message.
+fn guard<T>(run: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    quiet::install();
+    let _quiet = quiet::Quiet::start();
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        let text = panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+        Err(format!(
+            "the decoder gave up: {}",
+            text.as_deref().unwrap_or("no reason given")
+        ))
+    })
+}
+
+/// Panics that are caught and reported as errors print nothing of their own.
+mod quiet {
+    use std::cell::Cell;
+    use std::panic;
+    use std::sync::Once;
+
+    thread_local!(static DEPTH: Cell<u32> = const { Cell::new(0) });
+    static HOOK: Once = Once::new();
+
+    pub(super) fn install() {
+        HOOK.call_once(|| {
+            let previous = panic::take_hook();
+            panic::set_hook(Box::new(move |info| {
+                if DEPTH.with(Cell::get) == 0 {
+                    previous(info);
+                }
+            }));
+        });
+    }
+
+    pub(super) struct Quiet;
+
+    impl Quiet {
+        pub(super) fn start() -> Self {
+            DEPTH.with(|d| d.set(d.get() + 1));
+            Self
+        }
+    }
+
+    impl Drop for Quiet {
+        fn drop(&mut self) {
+            DEPTH.with(|d| d.set(d.get() - 1));
+        }
+    }
+}
+
+/// Rows of one row group that are read with one batch size.
+#[derive(Debug, Clone)]
+struct Segment {
+    rows: Range<u64>,
+    batch_rows: usize,
+}
+
+struct Current {
+    reader: ParquetRecordBatchReader,
+    segment: Segment,
+}
+
+/// Batches of a table in row order; ends after the first error.
+pub struct Batches {
+    table: TableReader,
+    mask: ProjectionMask,
+    order: Option<Vec<usize>>,
+    schema: SchemaRef,
+    options: ReadOptions,
+    next: u64,
+    end: u64,
+    segments: VecDeque<Segment>,
+    current: Option<Current>,
+    failed: bool,
+}
+
+impl fmt::Debug for Batches {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batches")
+            .field("path", &self.table.path())
+            .field("rows", &(self.next..self.end))
+            .finish_non_exhaustive()
+    }
+}
+
+impl Batches {
+    /// The columns of the batches.
+    #[must_use]
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// The row the next batch begins with.
+    #[must_use]
+    pub fn next_row(&self) -> u64 {
+        self.next
+    }
+
+    fn error(&self, end: u64, detail: String) -> TableError {
+        TableError::Read {
+            path: self.path(),
+            start: self.next,
+            end,
+            detail,
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.table.path().to_owned()
+    }
+
+    fn open(&mut self) -> Result<(), TableError> {
+        if self.segments.is_empty() {
+            let group = self.table.starts.partition_point(|s| *s <= self.next) - 1;
+            let rows = self.table.row_group_rows(group);
+            let wanted = self.next..rows.end.min(self.end);
+            self.segments = self.plan(group, wanted);
+        }
+        let Some(segment) = self.segments.pop_front() else {
+            return Err(self.error(self.end, "no rows where rows were promised".to_owned()));
+        };
+        let group = self
+            .table
+            .starts
+            .partition_point(|s| *s <= segment.rows.start)
+            - 1;
+        let first = self.table.starts[group];
+        let offset = to_usize(segment.rows.start - first);
+        let limit = to_usize(segment.rows.end - segment.rows.start);
+        let reader = guard(|| {
+            ParquetRecordBatchReaderBuilder::new_with_metadata(
+                self.table.file.clone(),
+                self.table.arrow.clone(),
+            )
+            .with_row_groups(vec![group])
+            .with_projection(self.mask.clone())
+            .with_offset(offset)
+            .with_limit(limit)
+            .with_batch_size(segment.batch_rows)
+            .build()
+            .map_err(|e| e.to_string())
+        })
+        .map_err(|detail| self.error(segment.rows.end, detail))?;
+        self.current = Some(Current { reader, segment });
+        Ok(())
+    }
+
+    /// Cuts `rows` of a row group into segments whose batches hold about `batch_bytes`.
+    fn plan(&self, group: usize, rows: Range<u64>) -> VecDeque<Segment> {
+        let most = self.options.batch_rows.max(1);
+        let densities = Densities::of(&self.table, group, &self.mask);
+        let first = self.table.starts[group];
+        let mut segments: VecDeque<Segment> = VecDeque::new();
+        let mut at = rows.start;
+        while at < rows.end {
+            let (density, until) = densities.at(at - first);
+            let until = until
+                .map_or(rows.end, |u| (first + u).min(rows.end))
+                .max(at + 1);
+            let allowed = (self.options.batch_bytes as f64 / density.max(1.0)) as usize;
+            let allowed = allowed.clamp(1, most);
+            match segments.back_mut() {
+                // A reader is opened per segment: the size changes only when it must shrink or may
+                // grow four times.
+                Some(last) if allowed >= last.batch_rows && allowed < 4 * last.batch_rows => {
+                    last.rows.end = until;
+                }
+                _ => {
+                    let batch_rows = (allowed * 3 / 4).max(1);
+                    segments.push_back(Segment {
+                        rows: at..until,
+                        batch_rows,
+                    });
+                }
+            }
+            at = until;
+        }
+        segments
+    }
+
+    fn read(&mut self) -> Result<RecordBatch, TableError> {
+        loop {
+            if self.current.is_none() {
+                self.open()?;
+            }
+            let Some(current) = &mut self.current else {
+                continue;
+            };
+            let segment = current.segment.clone();
+            let outcome = guard(|| current.reader.next().transpose().map_err(|e| e.to_string()));
+            let until = segment.rows.end.min(self.next + segment.batch_rows as u64);
+            let batch = match outcome {
+                Err(detail) => return Err(self.error(until, detail)),
+                Ok(None) if self.next == segment.rows.end => {
+                    self.current = None;
+                    continue;
+                }
+                Ok(None) => {
+                    let detail = "its pages end before its rows do".to_owned();
+                    return Err(self.error(segment.rows.end, detail));
+                }
+                Ok(Some(batch)) => batch,
+            };
+            let read = batch.num_rows() as u64;
+            if read == 0 || self.next + read > segment.rows.end {
+                let detail = "its pages hold other rows than its footer says".to_owned();
+                return Err(self.error(segment.rows.end, detail));
+            }
+            self.next += read;
+            if self.next == segment.rows.end {
+                self.current = None;
+            } else if batch.get_array_memory_size() as u64 > 4 * self.options.batch_bytes
+                && segment.batch_rows > 1
+            {
+                // The rows are longer than the index or the average said.
+                self.current = None;
+                let batch_rows = (segment.batch_rows / 4).max(1);
+                self.segments.push_front(Segment {
+                    rows: self.next..segment.rows.end,
+                    batch_rows,
+                });
+            }
+            return match &self.order {
+                None => Ok(batch),
+                Some(order) => batch.project(order).map_err(TableError::Arrow),
+            };
+        }
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Result<RecordBatch, TableError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed || self.next >= self.end {
+            return None;
+        }
+        let result = self.read();
+        self.failed = result.is_err();
+        Some(result)
+    }
+}
+
+fn to_usize(n: u64) -> usize {
+    usize::try_from(n).unwrap_or(usize::MAX)
+}
+
+/// Raw bytes per row along a row group.
+struct Densities {
+    /// Of all columns without an offset index together.
+    flat: f64,
+    /// Per column with one: (first row of page, bytes per row).
+    columns: Vec<Vec<(u64, f64)>>,
+}
+
+impl Densities {
+    fn of(table: &TableReader, group: usize, mask: &ProjectionMask) -> Self {
+        let metadata = table.parquet_metadata();
+        let row_group = metadata.row_group(group);
+        let rows = u64::try_from(row_group.num_rows()).unwrap_or(0).max(1);
+        let index = metadata.page_index_for_row_group(group);
+        let mut densities = Self {
+            flat: 0.0,
+            columns: Vec::new(),
+        };
+        for (leaf, chunk) in row_group.columns().iter().enumerate() {
+            if !mask.leaf_included(leaf) {
+                continue;
+            }
+            // Offsets and validity on top of the values.
+            let overhead = 5.0;
+            let uncompressed = chunk.uncompressed_size().max(0) as f64;
+            let Some(offsets) = index
+                .offset_index(leaf)
+                .filter(|o| o.page_locations().len() > 1)
+            else {
+                densities.flat += overhead + uncompressed / rows as f64;
+                continue;
+            };
+            let ratio = uncompressed / (chunk.compressed_size().max(1) as f64);
+            let raw = offsets.unencoded_byte_array_data_bytes();
+            let locations = offsets.page_locations();
+            let mut pages = Vec::with_capacity(locations.len());
+            for (i, location) in locations.iter().enumerate() {
+                let first = u64::try_from(location.first_row_index).unwrap_or(0);
+                let next = locations
+                    .get(i + 1)
+                    .map_or(rows, |l| u64::try_from(l.first_row_index).unwrap_or(rows));
+                let bytes = raw
+                    .and_then(|raw| raw.get(i))
+                    .map_or(f64::from(location.compressed_page_size) * ratio, |b| {
+                        *b as f64
+                    });
+                let count = next.saturating_sub(first).max(1) as f64;
+                pages.push((first, overhead + bytes.max(0.0) / count));
+            }
+            densities.columns.push(pages);
+        }
+        densities
+    }
+
+    /// Bytes per row at `row`, and the row up to which that holds.
+    fn at(&self, row: u64) -> (f64, Option<u64>) {
+        let mut density = self.flat;
+        let mut until: Option<u64> = None;
+        for pages in &self.columns {
+            let index = pages.partition_point(|(first, _)| *first <= row).max(1) - 1;
+            density += pages[index].1;
+            if let Some((next, _)) = pages.get(index + 1)
+                && *next > row
+            {
+                until = Some(until.map_or(*next, |u| u.min(*next)));
+            }
+        }
+        (density, until)
+    }
+}
+
+/// A column of `batch` as plain utf8, whatever text layout it has.
+///
+/// # Errors
+/// [`TableError::Schema`] when the column is missing or is not text.
+pub fn text_column(batch: &RecordBatch, name: &str) -> Result<StringArray, TableError> {
+    let column = batch
+        .column_by_name(name)
+        .ok_or_else(|| TableError::Schema(format!("no column `{name}`")))?;
+    if let Some(text) = column.as_any().downcast_ref::<StringArray>() {
+        return Ok(text.clone());
+    }
+    if !crate::schema::is_text(column.data_type()) {
+        return Err(TableError::Schema(format!(
+            "column `{name}` is {}, not text",
+            column.data_type()
+        )));
+    }
+    let cast = arrow::compute::cast(column, &DataType::Utf8)?;
+    cast.as_any()
+        .downcast_ref::<StringArray>()
+        .cloned()
+        .ok_or_else(|| TableError::Schema(format!("column `{name}` cannot be read as text")))
+}

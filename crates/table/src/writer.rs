@@ -1,0 +1,256 @@
+//! A table being written: streaming, bounded, deterministic, published whole.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+use halocline_budget::publish::AtomicFile;
+use parquet::errors::ParquetError;
+use parquet::file::writer::SerializedFileWriter;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::cut::cut;
+use crate::{EncodedRowGroup, Meta, RowGroupEncoder, TableError, WriterSchema, row_bytes};
+
+/// How a table is written. Part of what decides its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WriterOptions {
+    /// Raw bytes per row group: [`crate::PRODUCT_ROW_GROUP_BYTES`] or
+    /// [`crate::SHARD_ROW_GROUP_BYTES`].
+    pub row_group_bytes: u64,
+}
+
+impl Default for WriterOptions {
+    fn default() -> Self {
+        Self {
+            row_group_bytes: crate::PRODUCT_ROW_GROUP_BYTES,
+        }
+    }
+}
+
+/// What was published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// Rows in the file.
+    pub rows: u64,
+    /// Size of the file.
+    pub bytes: u64,
+    /// xxh3-128 of the file's bytes, 32 lower-case hex digits.
+    pub xxh3_128: String,
+}
+
+/// Counts and digests what goes to the file.
+struct HashingFile {
+    file: AtomicFile,
+    hash: Box<Xxh3>,
+}
+
+impl Write for HashingFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.file.write(bytes)?;
+        self.hash.update(&bytes[..n]);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Writes one table. Dropped without [`TableWriter::finish`], it leaves nothing behind.
+pub struct TableWriter {
+    path: PathBuf,
+    schema: WriterSchema,
+    options: WriterOptions,
+    file: SerializedFileWriter<HashingFile>,
+    encoder: Option<RowGroupEncoder>,
+    rows: u64,
+    row_groups: u64,
+}
+
+impl fmt::Debug for TableWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TableWriter")
+            .field("path", &self.path)
+            .field("rows", &self.rows)
+            .finish_non_exhaustive()
+    }
+}
+
+impl TableWriter {
+    /// Starts the table that will become `path`; its directory must exist.
+    ///
+    /// # Errors
+    /// [`TableError::Schema`] for a schema Parquet cannot hold, [`TableError::Publish`] when the
+    /// directory cannot be written.
+    pub fn create(
+        path: impl Into<PathBuf>,
+        schema: &Schema,
+        meta: &Meta,
+        options: WriterOptions,
+    ) -> Result<Self, TableError> {
+        Self::with_schema(path, WriterSchema::new(schema, meta)?, options)
+    }
+
+    /// As [`TableWriter::create`], with a schema already prepared (to share it with encoders).
+    ///
+    /// # Errors
+    /// As [`TableWriter::create`].
+    pub fn with_schema(
+        path: impl Into<PathBuf>,
+        schema: WriterSchema,
+        options: WriterOptions,
+    ) -> Result<Self, TableError> {
+        let path = path.into();
+        let file = HashingFile {
+            file: AtomicFile::create(&path)?,
+            hash: Box::new(Xxh3::new()),
+        };
+        let file = schema
+            .file_writer(file)
+            .map_err(|e| TableError::encode(&path, e))?;
+        Ok(Self {
+            path,
+            schema,
+            options,
+            file,
+            encoder: None,
+            rows: 0,
+            row_groups: 0,
+        })
+    }
+
+    /// The columns as written.
+    #[must_use]
+    pub fn schema(&self) -> &SchemaRef {
+        self.schema.arrow()
+    }
+
+    /// For encoding on other threads.
+    #[must_use]
+    pub fn writer_schema(&self) -> &WriterSchema {
+        &self.schema
+    }
+
+    /// Where it will be.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Rows so far.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.rows + self.encoder.as_ref().map_or(0, RowGroupEncoder::rows)
+    }
+
+    /// Bytes held now: the encoder's pages and the footer that grows with every row group.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        let columns = self.schema.arrow().flattened_fields().len() as u64;
+        self.encoder
+            .as_ref()
+            .map_or(0, RowGroupEncoder::memory_bytes)
+            + self.row_groups * columns * FOOTER_BYTES_PER_CHUNK
+    }
+
+    /// Most bytes the writer of such a table holds beside its footer, for reserving ahead:
+    /// measured 2026-11 on products, an encoded row group is a fifth to a sixth of its raw bytes;
+    /// a third is reserved, and per column an unfinished page and a compressor.
+    #[must_use]
+    pub fn reserve_bytes(schema: &Schema, options: &WriterOptions) -> u64 {
+        let columns = schema.flattened_fields().len() as u64;
+        options.row_group_bytes / 3 + columns * (512 << 10)
+    }
+
+    /// Adds rows.
+    ///
+    /// # Errors
+    /// [`TableError::Schema`] when names, order or types differ from the table's, or a null stands
+    /// where none may be; [`TableError::Encode`]; [`TableError::Io`] when the disk is full.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<(), TableError> {
+        self.schema.check(batch)?;
+        let sizes = row_bytes(batch);
+        let mut start = 0;
+        while start < sizes.len() {
+            let encoder = match &mut self.encoder {
+                Some(encoder) => encoder,
+                none => none.insert(
+                    RowGroupEncoder::new(&self.schema)
+                        .map_err(|e| TableError::encode(&self.path, e))?,
+                ),
+            };
+            let limit = self.options.row_group_bytes.max(1);
+            let (end, bytes) = cut(&sizes, start, encoder.raw_bytes(), limit);
+            encoder
+                .push(&batch.slice(start, end - start), &sizes[start..end])
+                .map_err(|e| TableError::encode(&self.path, e))?;
+            start = end;
+            if bytes >= limit {
+                self.end_row_group()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn end_row_group(&mut self) -> Result<(), TableError> {
+        if let Some(encoder) = self.encoder.take() {
+            let group = encoder
+                .finish()
+                .map_err(|e| TableError::encode(&self.path, e))?;
+            self.append_encoded(group)?;
+        }
+        Ok(())
+    }
+
+    fn append_encoded(&mut self, group: EncodedRowGroup) -> Result<(), TableError> {
+        self.rows += group.rows();
+        self.row_groups += 1;
+        group
+            .append_to(&mut self.file)
+            .map_err(|e| TableError::encode(&self.path, e))
+    }
+
+    /// Adds a row group encoded elsewhere with this table's [`WriterSchema`]. Rows written before
+    /// with [`TableWriter::write`] must have ended their row group; mixing the two is for the end
+    /// of a table only.
+    ///
+    /// # Errors
+    /// [`TableError::Encode`] also when rows are waiting in an unfinished row group.
+    pub fn append(&mut self, group: EncodedRowGroup) -> Result<(), TableError> {
+        if self.encoder.is_some() {
+            let text = "a row group was appended into the middle of another";
+            return Err(TableError::encode(
+                &self.path,
+                ParquetError::General(text.to_owned()),
+            ));
+        }
+        self.append_encoded(group)
+    }
+
+    /// Writes the footer, makes the file durable and gives it its name.
+    ///
+    /// # Errors
+    /// As [`TableWriter::write`]; [`TableError::Publish`] when it cannot be synced or renamed. The
+    /// path is then as it was before.
+    pub fn finish(mut self) -> Result<Published, TableError> {
+        self.end_row_group()?;
+        let HashingFile { file, hash } = self
+            .file
+            .into_inner()
+            .map_err(|e| TableError::encode(&self.path, e))?;
+        let published = Published {
+            rows: self.rows,
+            bytes: file.written(),
+            xxh3_128: format!("{:032x}", hash.digest128()),
+        };
+        file.commit()?;
+        Ok(published)
+    }
+}
+
+/// What parquet keeps of a column chunk until the footer is written: metadata, statistics and the
+/// locations of its pages (measured 2026-11, 32 MiB row groups of products).
+const FOOTER_BYTES_PER_CHUNK: u64 = 2 << 10;
