@@ -1,0 +1,93 @@
+//! The job table and its JSON form (`halo-drive plan`), which Snakemake reads.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::Step;
+
+/// Value of the `schema` key.
+pub const SCHEMA: &str = "halocline.jobs/1";
+
+/// Every job of the pipeline, each after the jobs it needs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct JobTable {
+    /// Always [`SCHEMA`].
+    pub schema: String,
+    /// Version of the tools the table was made for.
+    pub tool_version: String,
+    /// RDKit the transform binary says it is linked to; `None`: not asked, or it did not say.
+    pub rdkit_version: Option<String>,
+    /// Folder of all results.
+    pub results: String,
+    /// The jobs.
+    pub jobs: Vec<Job>,
+}
+
+/// One job. All paths are as in the configuration: relative to the working directory, or absolute.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Job {
+    /// `step/name`, unique.
+    pub id: String,
+    /// What it does.
+    pub step: Step,
+    /// Unique within the step, and the part of its output path that tells its jobs apart.
+    pub name: String,
+    /// Class of molecules, where the job has one.
+    pub class: Option<String>,
+    /// Substitution depth of the library.
+    pub depth: Option<u32>,
+    /// Transform rule.
+    pub rule: Option<String>,
+    /// Batch number.
+    pub batch: Option<u32>,
+    /// Files read, by role.
+    pub inputs: BTreeMap<String, Vec<String>>,
+    /// Files written, by role; the job is incomplete while one of them is missing.
+    pub outputs: BTreeMap<String, Vec<String>>,
+    /// Program (a name, found in the folder of binaries) and arguments.
+    pub command: Vec<String>,
+    /// Threads the command uses.
+    pub threads: u32,
+    /// `--memory-limit` of the command.
+    pub memory_limit_bytes: u64,
+    /// The same in units of 10^6 bytes, rounded up, as Snakemake counts.
+    pub mem_mb: u64,
+    /// Disk the job may fill, in units of 10^6 bytes.
+    pub disk_mb: u64,
+    /// Wall time after which a cluster may end the job, in minutes.
+    pub runtime_minutes: u32,
+    /// Estimated CPU seconds; only ratios matter.
+    pub cost_seconds: f64,
+    /// Log file of the job.
+    pub log: String,
+    /// Benchmark table (written by Snakemake).
+    pub benchmark: String,
+    /// Ids of the jobs whose outputs it reads.
+    pub needs: Vec<String>,
+    /// What the content of the outputs depends on, by name: two equal maps mean equal bytes.
+    pub provenance: BTreeMap<String, String>,
+    /// xxh3-128 of `provenance`, hexadecimal.
+    pub key: String,
+}
+
+impl JobTable {
+    /// The job of that id.
+    #[must_use]
+    pub fn job(&self, id: &str) -> Option<&Job> {
+        self.jobs.iter().find(|j| j.id == id)
+    }
+
+    /// Jobs of one step.
+    pub fn of(&self, step: Step) -> impl Iterator<Item = &Job> {
+        self.jobs.iter().filter(move |j| j.step == step)
+    }
+}
+
+impl Job {
+    /// The library the job belongs to, `polyphenol-2X`, where it has one.
+    #[must_use]
+    pub fn library(&self) -> Option<String> {
+        Some(format!("{}-{}X", self.class.as_deref()?, self.depth?))
+    }
+}
