@@ -44,6 +44,7 @@ pub fn main<A: clap::Parser>(
     on_signal: fn(),
     run: fn(A) -> anyhow::Result<Outcome>,
 ) -> ExitCode {
+    follow_parent();
     let args = match A::try_parse() {
         Ok(args) => args,
         Err(error) => {
@@ -74,6 +75,33 @@ pub fn main<A: clap::Parser>(
             complain(name, &format!("error: {error:#}"));
             ExitCode::from(exit::USAGE)
         }
+    }
+}
+
+/// Name of the environment variable in which a parent puts its process id to have its children
+/// killed when it dies, however it dies (`halo-drive`).
+pub const PARENT_VARIABLE: &str = "HALOCLINE_PARENT";
+
+/// When the parent named itself in [`PARENT_VARIABLE`], the kernel kills this process when that
+/// parent dies: a job never outlives the engine that would count its result. In a grandchild that
+/// inherited the variable it has no effect.
+fn follow_parent() {
+    use rustix::process::{
+        Pid, Signal, getppid, set_parent_process_death_signal, test_kill_process,
+    };
+
+    let named = std::env::var(PARENT_VARIABLE).ok();
+    let Some(named) = named.and_then(|v| v.parse().ok()).and_then(Pid::from_raw) else {
+        return;
+    };
+    if getppid() == Some(named) {
+        // Where the kernel does not know the request, the job outlives its parent and writes the
+        // same bytes under the same name; nothing is lost but time.
+        let _ = set_parent_process_death_signal(Some(Signal::KILL));
+    }
+    if getppid() != Some(named) && test_kill_process(named).is_err() {
+        // It died before the request was in place.
+        signal_hook::low_level::exit(i32::from(exit::SIGTERM));
     }
 }
 
