@@ -81,9 +81,10 @@ CompiledEdit compile_edit(const Rule &rule) {
   for (const auto *templ : product_template->atoms()) {
     const unsigned idx = templ->getIdx();
     const auto &atom = *product->getAtomWithIdx(idx);
+    // RDKit flags every unmapped atom as setting its stereo; only a mapped atom's flag says something.
     int inversion = 0;
     if (templ->getChiralTag() != Atom::CHI_UNSPECIFIED ||
-        (templ->getPropIfPresent(props::molInversionFlag, inversion) && inversion != 0)) {
+        (templ->getAtomMapNum() != 0 && templ->getPropIfPresent(props::molInversionFlag, inversion) && inversion != 0)) {
       return no("the product template sets, inverts or removes a stereo centre");
     }
     const int map = templ->getAtomMapNum();
