@@ -231,6 +231,21 @@ impl Reservation {
         self.pool.enter(Arc::clone(&self.name), bytes)
     }
 
+    /// Takes over all bytes of another reservation of the same pool.
+    ///
+    /// # Panics
+    /// When `other` draws on another pool.
+    pub fn absorb(&mut self, mut other: Reservation) {
+        assert!(
+            Arc::ptr_eq(&self.pool.inner, &other.pool.inner),
+            "`{}` and `{}` draw on different pools",
+            self.name,
+            other.name
+        );
+        self.bytes += std::mem::take(&mut other.bytes);
+        self.note(&mut self.pool.inner.state());
+    }
+
     fn note(&self, state: &mut State) {
         if let Some(holder) = state.holders.get_mut(&self.id) {
             holder.1 = self.bytes;
@@ -270,6 +285,18 @@ mod tests {
     #[should_panic(expected = "gives back")]
     fn giving_back_more_than_held_is_a_bug() {
         Pool::new(10).claim("x").shrink(1);
+    }
+
+    #[test]
+    fn a_reservation_takes_over_another() {
+        let pool = Pool::new(10);
+        let mut a = pool.claim("a");
+        let mut b = pool.claim("b");
+        a.try_grow(3).unwrap();
+        b.try_grow(4).unwrap();
+        a.absorb(b);
+        assert_eq!((a.bytes(), pool.reserved()), (7, 7));
+        assert_eq!(pool.holders(), [("a".to_owned(), 7)]);
     }
 
     #[test]
