@@ -1,1 +1,92 @@
-//! placeholder
+//! `halo-report`: reads the summaries, verdicts and sidecars that the other steps left and writes
+//! `transform_pipeline_report.json`, `jobs.tsv` and `index.html`.
+//!
+//! Responsible for: collecting, adding up and presenting. The page is one file that needs no network.
+//! Not responsible for: checking tables (that is `halo-validate-parquet`) or molecules. It opens no
+//! Parquet file.
+
+mod collect;
+mod html;
+mod job_times;
+mod model;
+mod plots;
+mod text;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use fs_err as fs;
+use halocline_budget::publish;
+use halocline_cli::Common;
+use halocline_plan::Config;
+
+pub use collect::collect;
+pub use model::{Job, Library, Report, Run, SCHEMA, Status, Totals};
+
+/// Sums up a pipeline's results as JSON, as a table and as one HTML page
+///
+/// What is missing or broken is listed in the report, with the reason; it does not stop the report.
+/// The totals are also printed.
+#[derive(Debug, clap::Parser)]
+#[command(name = "halo-report", version = halocline_cli::version(""))]
+pub struct Args {
+    /// The pipeline's configuration
+    #[arg(long, value_name = "FILE", default_value = "configs/pipeline.yaml")]
+    pub config: PathBuf,
+
+    /// Folder of the results [default: `results` of the configuration]
+    #[arg(long, value_name = "DIR")]
+    pub results: Option<PathBuf>,
+
+    /// Folder of the report [default: `report` in the folder of the results]
+    #[arg(long, value_name = "DIR")]
+    pub out_dir: Option<PathBuf>,
+
+    /// Print the totals of the report that is there; write nothing
+    #[arg(long)]
+    pub show: bool,
+
+    /// Flags that every binary has
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Name of the JSON report in the report's folder.
+pub const JSON: &str = "transform_pipeline_report.json";
+
+/// Writes the report (or reads it, with `--show`); the totals as text.
+///
+/// # Errors
+/// When the configuration or a rule file cannot be used, or the report cannot be written or read.
+pub fn run(args: &Args) -> Result<String> {
+    let mut config = Config::load(&args.config)?;
+    if let Some(results) = &args.results {
+        config.results.clone_from(results);
+    }
+    let out_dir = args
+        .out_dir
+        .clone()
+        .unwrap_or_else(|| config.results.join("report"));
+    let json = out_dir.join(JSON);
+    let report = if args.show {
+        let bytes = fs::read(&json)?;
+        serde_json::from_slice(&bytes)
+            .with_context(|| format!("`{}` is no report of this version", json.display()))?
+    } else {
+        let report = collect(&config)?;
+        fs::create_dir_all(&out_dir)?;
+        publish::write_bytes(
+            &out_dir.join("jobs.tsv"),
+            text::jobs_tsv(&report).as_bytes(),
+        )?;
+        publish::write_bytes(&out_dir.join("index.html"), html::page(&report).as_bytes())?;
+        let mut bytes = serde_json::to_vec_pretty(&report)?;
+        bytes.push(b'\n');
+        // Last: the report counts as written when this is there.
+        publish::write_bytes(&json, &bytes)?;
+        report
+    };
+    let page = out_dir.join("index.html");
+    let page = std::path::absolute(&page).unwrap_or(page);
+    Ok(text::totals(&report, &page))
+}

@@ -1,2 +1,20 @@
-//! placeholder
-fn main() {}
+//! `halo-report`: what the pipeline made, for people and for scripts.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use halocline_cli::Outcome;
+use halocline_report::{Args, run};
+
+fn main() -> ExitCode {
+    halocline_cli::main::<Args>(
+        "halo-report",
+        |args| &args.common,
+        || (),
+        |args| {
+            let totals = run(&args)?;
+            std::io::stdout().lock().write_all(totals.as_bytes())?;
+            Ok(Outcome::Done)
+        },
+    )
+}

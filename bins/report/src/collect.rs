@@ -1,0 +1,243 @@
+//! Reads what the steps left behind and adds it up. Every file may be missing, cut short or of another version: then
+//! the job it belongs to says so, and the rest of the report stands.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Result;
+use fs_err as fs;
+use halocline_cli::sidecar::Sidecar;
+use halocline_plan::{Config, Facts, Job as Planned, JobTable, Scale, Step, build, input_files};
+use serde::Deserialize;
+
+use crate::job_times::{self, Traces};
+use crate::model::{Job, Library, Report, SCHEMA, Status, Totals};
+
+/// The keys of `SUMMARY.json` that the report shows; the file has more.
+#[derive(Debug, Default, Deserialize)]
+struct Summary {
+    total_input: u64,
+    total_processed: u64,
+    total_products: u64,
+    unique_products: u64,
+    elapsed_seconds: f64,
+}
+
+/// The keys of `validation.json` that the report shows.
+#[derive(Debug, Deserialize)]
+struct Verdict {
+    valid: bool,
+    #[serde(default)]
+    problems: Vec<Problem>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Problem {
+    message: String,
+}
+
+/// Reads all results of a configuration.
+///
+/// # Errors
+/// When its rule files cannot be used; never for a result.
+pub fn collect(config: &Config) -> Result<Report> {
+    // Which jobs there are depends on the rules alone, so that a report can be made where the inputs no longer are.
+    let facts = Facts {
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        rdkit_version: None,
+        inputs: input_files(config)
+            .into_iter()
+            .map(|path| (path, String::new()))
+            .collect(),
+        scale: Scale::from_bytes(0),
+    };
+    let table = build(config, &facts)?;
+    let traces = job_times::read(&table);
+    let libraries: Vec<Library> = table.of(Step::MergeLibrary).map(library).collect();
+    let mut rdkit_version = None;
+    let jobs: Vec<Job> = table
+        .of(Step::Merge)
+        .map(|merge| job(&table, merge, &mut rdkit_version))
+        .collect();
+    let totals = totals(&jobs, &traces);
+    Ok(Report {
+        schema: SCHEMA.to_owned(),
+        tool_version: facts.tool_version,
+        rdkit_version,
+        results: table.results.clone(),
+        totals,
+        libraries,
+        jobs,
+        runs: traces.runs,
+        rejects: traces.rejects,
+    })
+}
+
+/// The single file of a role; an empty name (which no file has) where the plan gives none.
+fn output<'a>(job: &'a Planned, role: &str) -> &'a str {
+    job.outputs
+        .get(role)
+        .and_then(|files| files.first())
+        .map_or("", String::as_str)
+}
+
+fn read_json<T: for<'a> Deserialize<'a>>(path: &str) -> Result<T, String> {
+    let bytes = fs::read(path).map_err(|e| e.to_string())?;
+    serde_json::from_slice(&bytes).map_err(|e| format!("`{path}` cannot be understood: {e}"))
+}
+
+fn file_size(path: &str) -> u64 {
+    fs::metadata(path).map_or(0, |meta| meta.len())
+}
+
+fn share(unique: u64, total: u64) -> Option<f64> {
+    (total > 0).then(|| unique as f64 / total as f64)
+}
+
+fn library(merge: &Planned) -> Library {
+    let products = output(merge, "products");
+    let summary = read_json::<Summary>(output(merge, "summary"));
+    let complete = summary.is_ok() && Path::new(products).is_file();
+    let summary = summary.unwrap_or_default();
+    Library {
+        name: merge.name.clone(),
+        complete,
+        total_input: summary.total_input,
+        total_products: summary.total_products,
+        unique_products: summary.unique_products,
+        bytes: file_size(products),
+        products: products.to_owned(),
+    }
+}
+
+fn job(table: &JobTable, merge: &Planned, rdkit: &mut Option<String>) -> Job {
+    let products = output(merge, "products");
+    let summary = read_json::<Summary>(output(merge, "summary"));
+    let sidecar = Sidecar::read(&Sidecar::path_for(Path::new(products)));
+    let verdict = table
+        .of(Step::Validate)
+        .find(|validate| validate.name == merge.name)
+        .map(|validate| (validate, read_json::<Verdict>(output(validate, "verdict"))));
+    let (status, problem) = match (&summary, &verdict) {
+        (Err(_), _) => (Status::Missing, Some(why_missing(table, merge))),
+        (Ok(_), Some((_, Ok(verdict)))) if verdict.valid => (Status::Valid, None),
+        (Ok(_), Some((_, Ok(verdict)))) => {
+            let all: Vec<&str> = verdict
+                .problems
+                .iter()
+                .map(|p| p.message.as_str())
+                .collect();
+            let reason = if all.is_empty() {
+                "the validator refused it".to_owned()
+            } else {
+                all.join("; ")
+            };
+            (Status::Invalid, Some(reason))
+        }
+        (Ok(_), Some((validate, Err(unread)))) => {
+            let reason = last_error(&validate.log).unwrap_or_else(|| unread.clone());
+            (Status::Missing, Some(format!("not validated: {reason}")))
+        }
+        (Ok(_), None) => (
+            Status::Missing,
+            Some("the plan validates it nowhere".to_owned()),
+        ),
+    };
+    if let Ok(sidecar) = &sidecar
+        && rdkit.is_none()
+    {
+        rdkit.clone_from(&sidecar.rdkit_version);
+    }
+    let summary = summary.unwrap_or_default();
+    let sidecar = sidecar.unwrap_or_default();
+    Job {
+        name: merge.name.clone(),
+        class: merge.class.clone().unwrap_or_default(),
+        depth: merge.depth.unwrap_or_default(),
+        rule: merge.rule.clone().unwrap_or_default(),
+        status,
+        problem,
+        total_input: summary.total_input,
+        total_processed: summary.total_processed,
+        total_products: summary.total_products,
+        unique_products: summary.unique_products,
+        unique_share: share(summary.unique_products, summary.total_products),
+        elapsed_seconds: summary.elapsed_seconds,
+        bytes: file_size(products),
+        peak_rss_bytes: sidecar.peak_rss_bytes,
+        memory_limit_bytes: sidecar.memory_limit_bytes,
+        spill_bytes: sidecar.spill_bytes,
+        products: products.to_owned(),
+    }
+}
+
+/// The first job on the way to `job` that is not complete, and the last word of its log.
+fn why_missing(table: &JobTable, job: &Planned) -> String {
+    let mut job = job;
+    // Each step goes to a job that this one needs; the plan has no cycles and few levels.
+    for _ in Step::ALL {
+        let incomplete = job
+            .needs
+            .iter()
+            .filter_map(|id| table.job(id))
+            .find(|needed| {
+                needed
+                    .outputs
+                    .values()
+                    .flatten()
+                    .any(|path| !Path::new(path).exists())
+            });
+        match incomplete {
+            Some(needed) if last_error(&job.log).is_none() => job = needed,
+            _ => break,
+        }
+    }
+    match last_error(&job.log) {
+        Some(error) => format!("{} failed: {error}", job.id),
+        None => format!("{} has not run to its end", job.id),
+    }
+}
+
+/// The last line of a log that names an error, without its colours.
+fn last_error(log: &str) -> Option<String> {
+    let bytes = fs::read(log).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    let line = text.lines().rev().find(|line| {
+        let line = line.to_ascii_lowercase();
+        line.contains("error") || line.contains("broken:") || line.contains("panicked")
+    })?;
+    Some(
+        line.trim()
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(500)
+            .collect(),
+    )
+}
+
+fn totals(jobs: &[Job], traces: &Traces) -> Totals {
+    let mut totals = Totals {
+        jobs: jobs.len() as u64,
+        ..Totals::default()
+    };
+    let mut parents: BTreeMap<(&str, u32), u64> = BTreeMap::new();
+    for job in jobs {
+        match job.status {
+            Status::Valid => totals.valid += 1,
+            Status::Invalid => totals.invalid += 1,
+            Status::Missing => totals.missing += 1,
+        }
+        let of_library = parents.entry((&job.class, job.depth)).or_default();
+        *of_library = (*of_library).max(job.total_input);
+        totals.total_products += job.total_products;
+        totals.unique_products += job.unique_products;
+        totals.bytes += job.bytes;
+    }
+    totals.parents = parents.values().sum();
+    for run in &traces.runs {
+        totals.cpu_seconds += run.cpu_seconds;
+        totals.peak_rss_bytes = totals.peak_rss_bytes.max(run.peak_rss_bytes);
+    }
+    totals.rejected = traces.rejects.values().flat_map(BTreeMap::values).sum();
+    totals
+}

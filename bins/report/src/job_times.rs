@@ -1,0 +1,117 @@
+//! Time, memory and rejects of every process of the plan that left a trace: its sidecars, else Snakemake's benchmark
+//! table (wall time and memory as Snakemake sampled them).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use halocline_cli::sidecar::Sidecar;
+use halocline_plan::{Job, JobTable, Step};
+
+use crate::model::Run;
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(crate) struct Traces {
+    /// Slowest first.
+    pub(crate) runs: Vec<Run>,
+    /// By step and reason.
+    pub(crate) rejects: BTreeMap<String, BTreeMap<String, u64>>,
+}
+
+/// Reads the traces of all jobs.
+pub(crate) fn read(table: &JobTable) -> Traces {
+    let mut traces = Traces::default();
+    for job in &table.jobs {
+        let sidecars: Vec<Sidecar> = sidecar_paths(job)
+            .iter()
+            .filter_map(|path| Sidecar::read(path).ok())
+            .collect();
+        for sidecar in &sidecars {
+            for (reason, rows) in &sidecar.rows_rejected {
+                let of_step = traces
+                    .rejects
+                    .entry(job.step.name().to_owned())
+                    .or_default();
+                *of_step.entry(reason.clone()).or_default() += rows;
+            }
+        }
+        let mut run = Run {
+            id: job.id.clone(),
+            step: job.step.name().to_owned(),
+            wall_seconds: sidecars.iter().map(|s| s.wall_seconds).sum(),
+            cpu_seconds: sidecars.iter().map(|s| s.cpu_seconds).sum(),
+            peak_rss_bytes: sidecars.iter().map(|s| s.peak_rss_bytes).max().unwrap_or(0),
+            memory_limit_bytes: job.memory_limit_bytes,
+        };
+        if sidecars.is_empty() && !benchmark(&job.benchmark, &mut run) {
+            continue;
+        }
+        traces.runs.push(run);
+    }
+    traces.runs.sort_by(|a, b| {
+        b.wall_seconds
+            .total_cmp(&a.wall_seconds)
+            .then_with(|| a.id.cmp(&b.id))
+    });
+    traces
+}
+
+/// One sidecar per process: of a batch, those of its shards; of another job, that of its table.
+fn sidecar_paths(job: &Job) -> Vec<PathBuf> {
+    match job.step {
+        Step::Halogenate | Step::Transform => {
+            let manifest = job.outputs.get("manifest").and_then(|files| files.first());
+            let Some(batch) = manifest.and_then(|path| Path::new(path).parent()) else {
+                return Vec::new();
+            };
+            let Ok(entries) = fs::read_dir(batch) else {
+                return Vec::new();
+            };
+            let mut paths: Vec<PathBuf> = entries
+                .filter_map(Result::ok)
+                .map(|entry| entry.path().join("shard.stats.json"))
+                .collect();
+            paths.sort();
+            paths
+        }
+        Step::MergeLibrary | Step::Merge => job
+            .outputs
+            .get("stats")
+            .into_iter()
+            .flatten()
+            .map(PathBuf::from)
+            .collect(),
+        Step::SplitInput | Step::SplitLibrary | Step::Validate | Step::Report => {
+            let first = job.outputs.values().flatten().next();
+            first
+                .map(|path| Sidecar::path_for(Path::new(path)))
+                .into_iter()
+                .collect()
+        }
+    }
+}
+
+/// Fills in what Snakemake measured; false when there is no such table.
+fn benchmark(path: &str, run: &mut Run) -> bool {
+    let Ok(text) = fs::read_to_string(path) else {
+        return false;
+    };
+    let mut lines = text.lines();
+    let (Some(header), Some(values)) = (lines.next(), lines.next_back()) else {
+        return false;
+    };
+    let columns: BTreeMap<&str, &str> = header.split('\t').zip(values.split('\t')).collect();
+    let number = |name: &str| {
+        columns
+            .get(name)
+            .and_then(|value| value.parse::<f64>().ok())
+    };
+    let Some(wall_seconds) = number("s") else {
+        return false;
+    };
+    run.wall_seconds = wall_seconds;
+    run.cpu_seconds = number("cpu_time").unwrap_or(0.0);
+    run.peak_rss_bytes = number("max_rss").map_or(0, |mib| (mib * 1_048_576.0) as u64);
+    true
+}
