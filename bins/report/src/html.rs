@@ -48,11 +48,11 @@ pub(crate) fn page(report: &Report) -> String {
     slowest(report, &mut html);
     rejects(report, &mut html);
     jobs(report, &mut html);
-    let _ = write!(
+    let _ = writeln!(
         html,
         "<footer>halocline {}, RDKit {}. Results in <code>{}</code>. The same figures as data: \
          <a href=\"transform_pipeline_report.json\">transform_pipeline_report.json</a>, \
-         <a href=\"jobs.tsv\">jobs.tsv</a>.</footer></main><script>{SCRIPT}</script></body></html>\n",
+         <a href=\"jobs.tsv\">jobs.tsv</a>.</footer></main><script>{SCRIPT}</script></body></html>",
         escape(&report.tool_version),
         escape(report.rdkit_version.as_deref().unwrap_or("unknown")),
         escape(&report.results),

@@ -75,11 +75,8 @@ pub fn run(args: &Args) -> Result<String> {
     } else {
         let report = collect(&config)?;
         fs::create_dir_all(&out_dir)?;
-        publish::write_bytes(
-            &out_dir.join("jobs.tsv"),
-            text::jobs_tsv(&report).as_bytes(),
-        )?;
-        publish::write_bytes(&out_dir.join("index.html"), html::page(&report).as_bytes())?;
+        publish::write_bytes(out_dir.join("jobs.tsv"), text::jobs_tsv(&report).as_bytes())?;
+        publish::write_bytes(out_dir.join("index.html"), html::page(&report).as_bytes())?;
         let mut bytes = serde_json::to_vec_pretty(&report)?;
         bytes.push(b'\n');
         // Last: the report counts as written when this is there.
