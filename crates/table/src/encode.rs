@@ -1,11 +1,15 @@
 //! One row group, encoded: a pure function of its rows.
 //!
 //! Rows are handed to the column encoders in slices cut at fixed places (see [`SLICE_ROWS`],
-//! [`SLICE_BYTES`]), so that page boundaries do not depend on how rows arrived. Every page gets its
-//! CRC here: parquet 60 verifies page CRCs and does not write them (its `to_thrift_header` says
-//! `crc: None`), so the page store, through which each finished page passes, adds the field to the
-//! header and the chunk's offsets and sizes are recomputed from the pages.
+//! [`SLICE_BYTES`]), so that page boundaries do not depend on how rows arrived.
+//!
+//! Every page is compressed and gets its CRC here, in the page store through which each finished
+//! page passes; the chunk's offsets and sizes are recomputed from the pages. Two reasons: parquet 60
+//! verifies page CRCs but does not write them (its `to_thrift_header` says `crc: None`), and it
+//! keeps a zstd context of half a megabyte for every open column, which for a shard with sixteen
+//! tables open is 90 MB; here there is one context per thread.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,7 +30,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPrope
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{ColumnPath, SchemaDescriptor, TypePtr};
 
-use crate::pages::{PageType, header_with_crc};
+use crate::pages::{PageType, parse_header, sealed_header};
 use crate::{Meta, TableError};
 
 /// Most rows in a slice, and
@@ -161,11 +165,10 @@ fn properties(
     descriptor: &SchemaDescriptor,
     meta: &Meta,
 ) -> Result<WriterProperties, TableError> {
-    let level = ZstdLevel::try_new(ZSTD_LEVEL)
-        .map_err(|e| TableError::Schema(format!("zstd level {ZSTD_LEVEL}: {e}")))?;
     let mut builder = WriterProperties::builder()
         .set_created_by(format!("halocline version {}", env!("CARGO_PKG_VERSION")))
-        .set_compression(Compression::ZSTD(level))
+        // Compressed in `CrcStore`.
+        .set_compression(Compression::UNCOMPRESSED)
         .set_dictionary_enabled(false)
         .set_dictionary_page_size_limit(DICTIONARY_BYTES)
         .set_data_page_size_limit(PAGE_BYTES)
@@ -195,8 +198,8 @@ fn properties(
 struct ChunkPages {
     dictionary: Option<Bytes>,
     data: Vec<Bytes>,
-    /// Bytes by which the CRC fields lengthened the headers.
-    added: usize,
+    /// Bytes by which the headers grew.
+    added: i64,
     bytes: usize,
 }
 
@@ -206,7 +209,14 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Takes pages as (header, body) pairs from parquet's page writer and keeps them with their CRC.
+thread_local! {
+    /// The compressor of this thread and its output.
+    static COMPRESSOR: RefCell<Option<(zstd::bulk::Compressor<'static>, Vec<u8>)>> =
+        const { RefCell::new(None) };
+}
+
+/// Takes pages as (header, body) pairs from parquet's page writer, compresses them and keeps
+/// them with their CRC.
 struct CrcStore {
     pages: Shared,
     header: Option<Bytes>,
@@ -221,15 +231,30 @@ impl PageStore for CrcStore {
             self.header = Some(value);
             return Ok(key);
         };
-        let crc = crc32fast::hash(&value);
-        let (page_type, patched) = header_with_crc(&header, crc).ok_or_else(|| {
-            ParquetError::General("a page header was not as parquet 60 writes it".to_owned())
+        let odd = || ParquetError::General("a page header unlike parquet 60's".to_owned());
+        let page_type = parse_header(&header).ok_or_else(odd)?.page_type;
+        let page = COMPRESSOR.with(|context| -> ParquetResult<Vec<u8>> {
+            let context = &mut *context.borrow_mut();
+            let (compressor, buffer) = match context {
+                Some(ready) => ready,
+                none => none.insert((zstd::bulk::Compressor::new(ZSTD_LEVEL)?, Vec::new())),
+            };
+            buffer.clear();
+            buffer.reserve(zstd::zstd_safe::compress_bound(value.len()));
+            compressor.compress_to_buffer(&value[..], buffer)?;
+            let sealed =
+                sealed_header(&header, buffer.len(), crc32fast::hash(buffer)).ok_or_else(odd)?;
+            let mut page = Vec::with_capacity(sealed.len() + buffer.len());
+            page.extend_from_slice(&sealed);
+            page.extend_from_slice(buffer);
+            if buffer.capacity() > 4 * PAGE_BYTES {
+                *buffer = Vec::new();
+            }
+            Ok(page)
         })?;
-        let mut page = Vec::with_capacity(patched.len() + value.len());
-        page.extend_from_slice(&patched);
-        page.extend_from_slice(&value);
+        let body = parse_header(&page).ok_or_else(odd)?.header_bytes;
         let mut pages = lock(&self.pages);
-        pages.added += patched.len() - header.len();
+        pages.added += body as i64 - header.len() as i64;
         pages.bytes += page.len();
         match page_type {
             PageType::Dictionary => pages.dictionary = Some(page.into()),
@@ -418,11 +443,13 @@ impl RowGroupEncoder {
 fn finish_column(mut close: ColumnCloseResult, pages: ChunkPages) -> ParquetResult<EncodedColumn> {
     let dictionary_bytes = pages.dictionary.as_ref().map_or(0, Bytes::len);
     let total = dictionary_bytes + pages.data.iter().map(Bytes::len).sum::<usize>();
-    let uncompressed = close.metadata.uncompressed_size() + pages.added as i64;
+    let uncompressed = close.metadata.uncompressed_size() + pages.added;
+    let level = ZstdLevel::try_new(ZSTD_LEVEL)?;
     close.bytes_written = total as u64;
     close.metadata = close
         .metadata
         .into_builder()
+        .set_compression(Compression::ZSTD(level))
         .set_total_compressed_size(total as i64)
         .set_total_uncompressed_size(uncompressed)
         .set_dictionary_page_offset((dictionary_bytes > 0).then_some(0))

@@ -178,40 +178,46 @@ pub fn parse_header(bytes: &[u8]) -> Option<PageHeader> {
     })
 }
 
-/// Inserts field 4 (`crc`) into a header that lacks it. `None` unless fields 1 to 3 are there in
-/// order and a later one follows, which is how every header is written.
-pub(crate) fn header_with_crc(header: &[u8], crc: u32) -> Option<(PageType, Vec<u8>)> {
-    let page_type = parse_header(header)?.page_type;
+/// The header of an uncompressed page without CRC, made the header of that page compressed to
+/// `compressed` bytes with this CRC: field 3 is replaced, field 4 inserted. `None` unless fields 1
+/// to 3 are there in order and a later one follows, which is how every header is written.
+pub(crate) fn sealed_header(header: &[u8], compressed: usize, crc: u32) -> Option<Vec<u8>> {
     let mut thrift = Thrift {
         bytes: header,
         at: 0,
     };
     let mut last = 0;
+    let mut third = 0;
     for expected in 1..=3 {
+        third = thrift.at;
         if thrift.field(&mut last)?? != (expected, 5) {
             return None;
         }
         thrift.varint()?;
     }
     let next = *header.get(thrift.at)?;
-    let delta = next >> 4;
-    // From 3: at least to 5, so that 4 fits between.
-    if delta < 2 {
+    // From 3 at least to 5, so that 4 fits between.
+    if next >> 4 < 2 {
         return None;
     }
-    let signed = i64::from(crc as i32);
-    let mut raw = ((signed << 1) ^ (signed >> 63)) as u64;
     let mut out = Vec::with_capacity(header.len() + 6);
-    out.extend_from_slice(&header[..thrift.at]);
+    out.extend_from_slice(&header[..third]);
+    push_i32(&mut out, i32::try_from(compressed).ok()?);
+    push_i32(&mut out, crc as i32);
+    out.push(next - 0x10);
+    out.extend_from_slice(&header[thrift.at + 1..]);
+    Some(out)
+}
+
+/// An i32 field whose id is one above the last.
+fn push_i32(out: &mut Vec<u8>, value: i32) {
+    let mut raw = ((value << 1) ^ (value >> 31)) as u32;
     out.push(0x15);
     while raw >= 0x80 {
         out.push(raw as u8 | 0x80);
         raw >>= 7;
     }
     out.push(raw as u8);
-    out.push(next - 0x10);
-    out.extend_from_slice(&header[thrift.at + 1..]);
-    Some((page_type, out))
 }
 
 /// What is wrong with a page.
@@ -378,9 +384,9 @@ mod tests {
     #[test]
     fn a_crc_is_inserted_and_read_back() {
         for crc in [0, 1, 0x7fff_ffff, 0x8000_0000, u32::MAX] {
-            let (page_type, patched) = header_with_crc(&data_header(), crc).unwrap();
-            assert_eq!(page_type, PageType::Data);
+            let patched = sealed_header(&data_header(), 300, crc).unwrap();
             let parsed = parse_header(&patched).unwrap();
+            assert_eq!(parsed.page_type, PageType::Data);
             assert_eq!(parsed.crc, Some(crc));
             assert_eq!(
                 (
@@ -388,7 +394,7 @@ mod tests {
                     parsed.compressed_bytes,
                     parsed.values
                 ),
-                (10, 7, 5)
+                (10, 300, 5)
             );
             assert_eq!(parsed.header_bytes, patched.len());
         }
@@ -406,7 +412,7 @@ mod tests {
         #[test]
         fn random_bytes_never_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
             let _ = parse_header(&bytes);
-            let _ = header_with_crc(&bytes, 7);
+            let _ = sealed_header(&bytes, 7, 7);
         }
     }
 }

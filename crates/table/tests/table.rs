@@ -1,6 +1,7 @@
 //! The laws of the table crate: bytes are a function of rows and options; ranges are what they
 //! say; damage is found.
 
+#![expect(clippy::unwrap_used, reason = "test helpers, too, fail by panicking")]
 use std::path::Path;
 use std::sync::Arc;
 
