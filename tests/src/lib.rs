@@ -145,6 +145,21 @@ pub fn library(dir: &Path, tsv: &str) -> PathBuf {
     out.join("library.parquet")
 }
 
+/// A Parquet table as pyarrow, DuckDB and Polars see it (`tests/oracle/tables.py`): `rows`, `columns`, `metadata`, `data`.
+/// Panics when they do not agree.
+pub fn table(path: &Path) -> serde_json::Value {
+    let mut reader = Command::new(python());
+    reader.arg(root().join("tests/oracle/tables.py")).arg(path);
+    let output = run(&mut reader);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// A JSON file.
+pub fn json(path: &Path) -> serde_json::Value {
+    let text = fs_err::read_to_string(path).unwrap_or_else(|e| panic!("{e}"));
+    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
 /// A scratch folder inside the target folder of the checkout, removed when dropped.
 ///
 /// Not under `/tmp`, which may be a tmpfs: memory tests would then measure their own spill files.
