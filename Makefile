@@ -44,9 +44,9 @@ setup-test:
 
 .PHONY: bench
 bench: build ## the benchmarks; raw runs land in benches/runs, tables in benches/RESULTS.md
-	@scripts/setup.sh workflow test
+	@scripts/setup.sh test bench
 	benches/run
 
 .PHONY: clean
 clean: ## remove what was built and computed: target, results, the Python environments
-	rm -rf target results logs benchmarks .snakemake .cache .venv .venv-test
+	rm -rf target results logs benchmarks .snakemake .cache .venv .venv-test .venv-bench-2022 .venv-bench-newest

@@ -6,6 +6,7 @@
 #   build      C++ compiler, pkg-config, RDKit and Boost headers: what `cargo build` needs
 #   workflow   .venv with the pinned Snakemake (workflow/envs/requirements.txt)
 #   test       .venv-test with the oracle and the readers of results (tests/requirements.txt)
+#   bench      .venv-bench-2022 and .venv-bench-newest with the Python baseline (benches/requirements-*.txt)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -86,11 +87,15 @@ hint: $requirements pins packages that exist for these versions only; Debian 12 
 
 part_workflow() { environment "$root/.venv" workflow/envs/requirements.txt 11 12 13; }
 part_test() { environment "$root/.venv-test" tests/requirements.txt 11; }
+part_bench() {
+  environment "$root/.venv-bench-2022" benches/requirements-2022.txt 11
+  environment "$root/.venv-bench-newest" benches/requirements-newest.txt 11 12 13
+}
 
-[ $# -gt 0 ] || die "which part? build, workflow, test"
+[ $# -gt 0 ] || die "which part? build, workflow, test, bench"
 for part in "$@"; do
   case $part in
-    build | workflow | test) "part_$part" ;;
-    *) die "no part named \`$part\`; there are build, workflow, test" ;;
+    build | workflow | test | bench) "part_$part" ;;
+    *) die "no part named \`$part\`; there are build, workflow, test, bench" ;;
   esac
 done

@@ -28,6 +28,7 @@ import re
 import sys
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from functools import cached_property
 from pathlib import Path
 
 import yaml
@@ -121,16 +122,16 @@ class Molecule:
 
     def __init__(self, mol):
         self.mol = mol
-        ring_atoms = set().union(*sugar_rings(mol))
-        near = {n.GetIdx() for i in ring_atoms for n in mol.GetAtomWithIdx(i).GetNeighbors()}
-        self.masked = ring_atoms | near
-        self._ranks = None
 
-    @property
+    @cached_property
+    def masked(self):
+        ring_atoms = set().union(*sugar_rings(self.mol))
+        near = {n.GetIdx() for i in ring_atoms for n in self.mol.GetAtomWithIdx(i).GetNeighbors()}
+        return ring_atoms | near
+
+    @cached_property
     def ranks(self):
-        if self._ranks is None:
-            self._ranks = list(Chem.CanonicalRankAtoms(self.mol, breakTies=True))
-        return self._ranks
+        return list(Chem.CanonicalRankAtoms(self.mol, breakTies=True))
 
 
 def apply(rule, molecule, counts):
