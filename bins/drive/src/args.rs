@@ -1,0 +1,191 @@
+//! Command-line arguments. The doc comments are the help text.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use halocline_budget::MemoryLimit;
+use halocline_cli::Common;
+use halocline_plan::Step;
+
+/// Run the halocline pipeline without Python: plan it, execute it, resume it, ask how far it is.
+///
+/// Jobs, files and command lines are those Snakemake runs too; both take them from `plan`.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Examples:
+  halo-drive run --config configs/pipeline.yaml                     # everything; run again to resume
+  halo-drive run --cores 16 --memory 16GiB --only 'polyphenol/*OMe'
+  halo-drive status                                                 # from another terminal, while it runs
+  halo-drive plan --format table | less -S"
+)]
+pub struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Plan(PlanArgs),
+    Run(RunArgs),
+    Status(StatusArgs),
+    Record(RecordArgs),
+}
+
+/// What every subcommand needs to make the job table.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Source {
+    /// Configuration of the pipeline
+    #[arg(long, value_name = "FILE", default_value = "configs/pipeline.yaml")]
+    pub config: PathBuf,
+
+    /// Folder of the halo-* binaries; default: where this one is
+    #[arg(long, value_name = "DIR", env = "HALOCLINE_BIN")]
+    pub bin_dir: Option<PathBuf>,
+}
+
+/// Print the job table
+///
+/// Every job with its files, command line, limits, and what its content depends on. Reads the
+/// configuration, the rules and the content of the input (once; then only its time stamp).
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  halo-drive plan | jq -r '.jobs[] | select(.step == \"merge\") | .command | join(\" \")'
+  halo-drive plan --format table")]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub source: Source,
+
+    /// json (for programs) or table (for people)
+    #[arg(long, value_enum, default_value_t = Format::Json)]
+    pub format: Format,
+
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Run every job that is not complete
+///
+/// A job is complete when its record, its outputs and their sidecars agree with each other and
+/// with what the job would do now; everything else is run, and the reason is logged. A failed job
+/// is retried, then left; all jobs that do not depend on it still run. Exit 0: everything asked
+/// for is complete; 1: something is not, and the last lines say what and why.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  halo-drive run                                    # the whole pipeline
+  halo-drive run --dry-run                          # what would run, and why
+  halo-drive run --only polyphenol-2X --until merge # one library, no validation, no report
+  halo-drive run --only '*/FG_AMINE*' --cores 8 --memory 8GiB")]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub source: Source,
+
+    /// Cores that running jobs may use together; default: all
+    #[arg(long, short = 'c', value_name = "N")]
+    pub cores: Option<NonZeroU32>,
+
+    /// Memory that running jobs may promise together; default: half of the machine or its cgroup
+    ///
+    /// A job counts with its own --memory-limit, which it keeps.
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<MemoryLimit>,
+
+    /// Only these: CLASS, CLASS/RULE, LIBRARY or LIBRARY/RULE, with * for any text; repeatable
+    ///
+    /// What the selected results need is run too; the report is not.
+    #[arg(long, value_name = "PATTERN")]
+    pub only: Vec<String>,
+
+    /// Run up to this step and not beyond
+    #[arg(long, value_name = "STEP")]
+    pub until: Option<Step>,
+
+    /// Say what would run, and why, and run nothing
+    #[arg(long, short = 'n')]
+    pub dry_run: bool,
+
+    /// How often a failed job is tried again, never with more memory
+    ///
+    /// After 1, 4, 16 … seconds. A job that says that the data broke a contract (exit 1) is not
+    /// tried again: it would say so again.
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub retries: u32,
+
+    /// Start nothing new after a failure; without it everything that can be done is done
+    #[arg(long)]
+    pub stop_on_error: bool,
+
+    /// Compare the checksums of complete outputs too, not only their size and time
+    #[arg(long)]
+    pub checksums: bool,
+
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Say what is complete, running, stale or missing
+///
+/// Works while `run` is running elsewhere. Exit 0: everything is complete; 1: not yet.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  halo-drive status            # one line per step
+  halo-drive status --jobs     # every job that is not complete, with the reason
+  halo-drive status --format json | jq .running")]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    pub source: Source,
+
+    /// List every job that is not complete
+    #[arg(long)]
+    pub jobs: bool,
+
+    /// json (for programs) or table (for people)
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+
+    /// Compare the checksums of complete outputs too, not only their size and time
+    #[arg(long)]
+    pub checksums: bool,
+
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Record jobs that another engine has just completed
+///
+/// Snakemake calls this after each job's command, so that `run` and `status` know of it. The
+/// outputs must exist and agree with their sidecars.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  halo-drive record merge/lipid-1X_FG_CARBOXYL__COOH__TO__COCl")]
+pub(crate) struct RecordArgs {
+    #[command(flatten)]
+    pub source: Source,
+
+    /// Ids of the jobs, as in `plan`
+    #[arg(required = true, value_name = "JOB")]
+    pub jobs: Vec<String>,
+
+    #[command(flatten)]
+    pub common: Common,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Json,
+    Table,
+}
+
+impl Args {
+    /// Flags every halo-* binary has.
+    #[must_use]
+    pub fn common(&self) -> &Common {
+        match &self.command {
+            Command::Plan(a) => &a.common,
+            Command::Run(a) => &a.common,
+            Command::Status(a) => &a.common,
+            Command::Record(a) => &a.common,
+        }
+    }
+}

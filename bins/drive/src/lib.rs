@@ -1,0 +1,40 @@
+//! `halo-drive`: the pipeline without Python. `plan` prints the job table, `run` executes it,
+//! `status` says what is complete, `record` tells it what another engine completed.
+//!
+//! Responsible for: order, admission by cores and memory, retries, resume, and saying at the end
+//! what is incomplete and why. Not responsible for: what the jobs are (`halocline-plan`) or do.
+
+mod args;
+mod children;
+mod facts;
+mod lock;
+mod progress;
+mod record;
+mod run;
+mod schedule;
+mod select;
+mod show;
+mod status;
+
+pub use args::Args;
+pub use children::on_signal;
+
+use halocline_budget::Budget;
+use halocline_cli::Outcome;
+
+use args::Command;
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// Configuration, rules or input that cannot be used; another `run` in the same results folder.
+pub fn run(args: Args) -> anyhow::Result<Outcome> {
+    // The job table is all this process holds: it needs no pool, only room for itself.
+    Budget::start(args.common().limit(), 0)?;
+    match args.command {
+        Command::Plan(args) => show::plan(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Status(args) => status::status(&args),
+        Command::Record(args) => record::record(&args),
+    }
+}

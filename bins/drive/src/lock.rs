@@ -1,0 +1,63 @@
+//! One `run` per results folder. The lock is the kernel's (`flock`): it ends with the process that
+//! holds it, however that ends, and is not inherited by jobs.
+
+use std::fs::{File, TryLockError};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+/// The lock; released when dropped.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+fn path(results: &Path) -> PathBuf {
+    results.join("work/drive.lock")
+}
+
+impl Lock {
+    /// Takes the lock, or says who holds it.
+    pub(crate) fn take(results: &Path) -> anyhow::Result<Self> {
+        let path = path(results);
+        if let Some(folder) = path.parent() {
+            fs_err::create_dir_all(folder)?;
+        }
+        let mut file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .with_context(|| format!("cannot open the lock `{}`", path.display()))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => anyhow::bail!(
+                "another halo-drive runs in `{}`: {}\nhint: `halo-drive status` shows how far it is",
+                results.display(),
+                holder(results).unwrap_or_else(|| "it has not said who it is".into())
+            ),
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("cannot lock `{}`", path.display()));
+            }
+        }
+        file.set_len(0)?;
+        file.write_all(format!("process {}", std::process::id()).as_bytes())?;
+        Ok(Self { _file: file })
+    }
+
+    /// Who holds the lock, if anybody does.
+    pub(crate) fn held_by(results: &Path) -> Option<String> {
+        let file = File::options().write(true).open(path(results)).ok()?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => Some(holder(results).unwrap_or_default()),
+            _ => None,
+        }
+    }
+}
+
+fn holder(results: &Path) -> Option<String> {
+    std::fs::read_to_string(path(results))
+        .ok()
+        .filter(|text| !text.is_empty())
+}

@@ -1,0 +1,274 @@
+//! Records of completed jobs, and the check whether one is still complete.
+//!
+//! A record is written after a job's outputs are in place. It holds what their content depends on
+//! and the size, time and checksum of each. Checksums of tables are those of their sidecars (the
+//! tool computed them while writing); other files are small and are read. A job is complete when
+//! its record names the same dependencies as the plan does now and its outputs are those recorded.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use halocline_budget::publish;
+use halocline_cli::Outcome;
+use halocline_cli::sidecar::Sidecar;
+use halocline_plan::fingerprint::{Stamp, of_file};
+use halocline_plan::{Job, JobTable};
+use serde::{Deserialize, Serialize};
+
+use crate::args::RecordArgs;
+use crate::facts;
+
+const SCHEMA: &str = "halocline.job/1";
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Record {
+    schema: String,
+    id: String,
+    key: String,
+    provenance: BTreeMap<String, String>,
+    wall_seconds: Option<f64>,
+    outputs: Vec<Written>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    path: String,
+    stamp: Stamp,
+    xxh3_128: String,
+}
+
+/// Whether a job is complete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Recorded, and everything agrees.
+    Complete,
+    /// Never completed, as far as can be known; the text says what is missing.
+    Missing(String),
+    /// Completed once, but not as it would be now; the text says what differs.
+    Stale(String),
+}
+
+/// Where the record of a job lies. Ids hold slashes and safe names only.
+fn record_path(table: &JobTable, id: &str) -> PathBuf {
+    Path::new(&table.results)
+        .join("work/jobs")
+        .join(format!("{id}.json"))
+}
+
+/// Whether `job` is complete. With `checksums` the bytes of outputs are compared even when size
+/// and time agree.
+pub(crate) fn check(table: &JobTable, job: &Job, checksums: bool) -> State {
+    let path = record_path(table, &job.id);
+    let Ok(text) = std::fs::read(&path) else {
+        let there = job
+            .outputs
+            .values()
+            .flatten()
+            .filter(|f| Path::new(f).exists())
+            .count();
+        return State::Missing(if there == 0 {
+            "not done".into()
+        } else {
+            "no record that it was completed".into()
+        });
+    };
+    let record = match serde_json::from_slice::<Record>(&text) {
+        Ok(record) if record.schema == SCHEMA && record.id == job.id => record,
+        _ => return State::Missing("its record is of another version or damaged".into()),
+    };
+    if record.key != job.key {
+        return State::Stale(difference(&record.provenance, &job.provenance));
+    }
+    for file in job.outputs.values().flatten() {
+        let Some(written) = record.outputs.iter().find(|w| w.path == *file) else {
+            return State::Stale(format!("`{file}` was not written by the recorded run"));
+        };
+        match Stamp::of(Path::new(file)) {
+            Err(_) => return State::Missing(format!("`{file}` is gone")),
+            Ok(stamp) if stamp.bytes != written.stamp.bytes => {
+                return State::Stale(format!(
+                    "`{file}` has {} bytes, {} were written",
+                    stamp.bytes, written.stamp.bytes
+                ));
+            }
+            Ok(stamp) if stamp == written.stamp && !checksums => {}
+            Ok(_) => match of_file(Path::new(file)) {
+                Ok(print) if print == written.xxh3_128 => {}
+                Ok(_) => {
+                    return State::Stale(format!("`{file}` has other bytes than were written"));
+                }
+                Err(error) => return State::Stale(format!("`{file}` cannot be read: {error}")),
+            },
+        }
+    }
+    match shards(job) {
+        Ok(()) => State::Complete,
+        Err(why) => State::Missing(format!("{why:#}")),
+    }
+}
+
+/// What differs between two sets of dependencies, for people.
+fn difference(before: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> String {
+    let mut names: Vec<&String> = before.keys().chain(now.keys()).collect();
+    names.sort();
+    names.dedup();
+    let short = |value: Option<&String>| match value {
+        None => "none".to_owned(),
+        // fingerprints say no more than that they differ
+        Some(v) if v.len() == 32 && v.bytes().all(|b| b.is_ascii_hexdigit()) => {
+            format!("{}…", &v[..8])
+        }
+        Some(v) => v.clone(),
+    };
+    let list: Vec<String> = names
+        .into_iter()
+        .filter(|n| before.get(*n) != now.get(*n))
+        .map(|n| {
+            format!(
+                "{n} changed ({} -> {})",
+                short(before.get(n)),
+                short(now.get(n))
+            )
+        })
+        .collect();
+    if list.is_empty() {
+        "its dependencies are recorded in another form".into()
+    } else {
+        list.join("; ")
+    }
+}
+
+/// A batch's manifest, as far as resume needs it.
+#[derive(Deserialize)]
+struct Manifest {
+    shards: Vec<ManifestShard>,
+}
+
+#[derive(Deserialize)]
+struct ManifestShard {
+    dir: String,
+    tables: BTreeMap<String, ManifestTable>,
+}
+
+#[derive(Deserialize)]
+struct ManifestTable {
+    bytes: u64,
+}
+
+/// The tables that a batch's manifest lists are there, with their sizes.
+fn shards(job: &Job) -> anyhow::Result<()> {
+    for manifest in job.outputs.get("manifest").into_iter().flatten() {
+        let path = Path::new(manifest);
+        let parsed: Manifest = serde_json::from_slice(&fs_err::read(path)?)
+            .with_context(|| format!("`{manifest}` is no manifest"))?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        for shard in parsed.shards {
+            for (name, table) in shard.tables {
+                let file = folder.join(&shard.dir).join(if name.ends_with(".parquet") {
+                    name
+                } else {
+                    format!("{name}.parquet")
+                });
+                match std::fs::metadata(&file) {
+                    Ok(meta) if meta.len() == table.bytes => {}
+                    Ok(meta) => bail!(
+                        "`{}` has {} bytes, its manifest says {}",
+                        file.display(),
+                        meta.len(),
+                        table.bytes
+                    ),
+                    Err(_) => bail!("`{}` is gone", file.display()),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Forgets that a job was completed: called before it runs again.
+pub(crate) fn forget(table: &JobTable, job: &Job) -> anyhow::Result<()> {
+    let path = record_path(table, &job.id);
+    match std::fs::remove_file(&path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(e).with_context(|| format!("cannot remove `{}`", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Records that a job was completed.
+///
+/// # Errors
+/// An output is missing, or disagrees with its sidecar, or was made by another version.
+pub(crate) fn write(table: &JobTable, job: &Job, wall_seconds: Option<f64>) -> anyhow::Result<()> {
+    let mut outputs = Vec::new();
+    for file in job.outputs.values().flatten() {
+        let path = Path::new(file);
+        let stamp =
+            Stamp::of(path).with_context(|| format!("{} did not write `{file}`", job.id))?;
+        let sidecar_path = Sidecar::path_for(path);
+        let xxh3_128 = if file.ends_with(".parquet") && sidecar_path.exists() {
+            let sidecar = Sidecar::read(&sidecar_path)?;
+            let Some(output) = sidecar.output else {
+                bail!("the sidecar of `{file}` does not describe it")
+            };
+            if output.bytes != stamp.bytes {
+                bail!(
+                    "`{file}` has {} bytes, its sidecar says {}",
+                    stamp.bytes,
+                    output.bytes
+                );
+            }
+            if sidecar.tool_version != table.tool_version {
+                bail!(
+                    "`{file}` was made by {} {}, this is {}",
+                    sidecar.tool,
+                    sidecar.tool_version,
+                    table.tool_version
+                );
+            }
+            output.xxh3_128
+        } else {
+            of_file(path)?
+        };
+        outputs.push(Written {
+            path: file.clone(),
+            stamp,
+            xxh3_128,
+        });
+    }
+    shards(job)?;
+    let record = Record {
+        schema: SCHEMA.to_owned(),
+        id: job.id.clone(),
+        key: job.key.clone(),
+        provenance: job.provenance.clone(),
+        wall_seconds,
+        outputs,
+    };
+    let path = record_path(table, &job.id);
+    if let Some(folder) = path.parent() {
+        fs_err::create_dir_all(folder)?;
+    }
+    let mut text = serde_json::to_vec_pretty(&record)?;
+    text.push(b'\n');
+    publish::write_bytes(&path, &text)?;
+    Ok(())
+}
+
+/// The `record` subcommand.
+pub(crate) fn record(args: &RecordArgs) -> anyhow::Result<Outcome> {
+    let planned = facts::plan(&args.source)?;
+    for id in &args.jobs {
+        let job = planned
+            .table
+            .job(id)
+            .with_context(|| format!("`{id}` is no job of {}", args.source.config.display()))?;
+        write(&planned.table, job, None)
+            .with_context(|| format!("`{id}` cannot be recorded as complete"))?;
+    }
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,389 @@
+//! The `run` subcommand: starts jobs as room and order allow, collects them, records them.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::ExitStatus;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use halocline_budget::{ByteSize, rss};
+use halocline_cli::{Outcome, PARENT_VARIABLE, exit};
+use halocline_plan::{Job, JobTable, Step};
+
+use crate::args::RunArgs;
+use crate::children::{self, Busy, Child};
+use crate::facts::{self, Planned};
+use crate::lock::Lock;
+use crate::progress::{Pace, people};
+use crate::schedule::{Schedule, Standing};
+use crate::status::Journal;
+use crate::{record, select, show};
+
+/// First pause before a retry; each further one is four times as long, up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// Measured time per step.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    time: BTreeMap<Step, Duration>,
+}
+
+impl Tally {
+    /// Wall time of all jobs of a step together.
+    pub(crate) fn time_of(&self, step: Step) -> Option<Duration> {
+        self.time.get(&step).copied()
+    }
+}
+
+/// Runs everything that is not complete.
+pub(crate) fn run(args: &RunArgs) -> anyhow::Result<Outcome> {
+    let planned = facts::plan(&args.source)?;
+    facts::check_programs(&planned)?;
+    let table = &planned.table;
+    let targets = select::targets(table, &args.only, args.until)?;
+    let (cores, memory_bytes) = room(args, table)?;
+    let results = Path::new(&table.results);
+    let lock = if args.dry_run {
+        None
+    } else {
+        Some(Lock::take(results)?)
+    };
+
+    let work = select::work(table, targets, args.checksums);
+    if work.jobs.is_empty() {
+        show::print(&format!(
+            "nothing to do: all {} results are complete\n",
+            work.targets.len()
+        ))?;
+        return Ok(Outcome::Done);
+    }
+    if args.dry_run {
+        let lines: Vec<String> = work
+            .jobs
+            .iter()
+            .map(|(j, why)| format!("{}: {why}\n", j.id))
+            .collect();
+        show::print(&format!(
+            "{}{} jobs would run\n",
+            lines.concat(),
+            lines.len()
+        ))?;
+        return Ok(Outcome::Done);
+    }
+    let before: Vec<Step> = work
+        .targets
+        .iter()
+        .filter(|j| work.complete.contains(j.id.as_str()))
+        .map(|j| j.step)
+        .collect();
+    tracing::info!(
+        "{} jobs to run, {} results complete; {cores} cores and {:#} for jobs",
+        work.jobs.len(),
+        work.complete.len(),
+        ByteSize(memory_bytes)
+    );
+    let mut run = Run {
+        planned: &planned,
+        args,
+        schedule: Schedule::new(work.jobs, cores, memory_bytes),
+        journal: Journal::new(results),
+        pace: Pace::default(),
+        tally: Tally::default(),
+        slots: usize::try_from(cores).unwrap_or(1),
+        incomplete_report: false,
+    };
+    let busy = Busy::start();
+    let outcome = run.all(&before);
+    run.journal.end();
+    drop(lock);
+    drop(busy);
+    if children::stopping() {
+        // The signal thread ends the process with the signal's exit code.
+        std::thread::sleep(Duration::from_secs(60));
+    }
+    outcome
+}
+
+/// Cores and memory for jobs; every job must fit on its own.
+fn room(args: &RunArgs, table: &JobTable) -> anyhow::Result<(u32, u64)> {
+    let machine_cores =
+        std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
+    let cores = args.cores.map_or(machine_cores, std::num::NonZeroU32::get);
+    let machine = rss::machine();
+    let half = machine.cgroup_limit.unwrap_or(u64::MAX).min(machine.total) / 2;
+    let memory = args
+        .memory
+        .map_or(half, halocline_budget::MemoryLimit::bytes);
+    if let Some(job) = table.jobs.iter().find(|j| j.memory_limit_bytes > memory) {
+        bail!(
+            "{} may use {}, but all jobs together only {}\nhint: raise --memory, or lower `limits.{}.memory` in the configuration",
+            job.id,
+            ByteSize(job.memory_limit_bytes),
+            ByteSize(memory),
+            job.step
+        );
+    }
+    Ok((cores, memory))
+}
+
+struct Run<'a> {
+    planned: &'a Planned,
+    args: &'a RunArgs,
+    schedule: Schedule<'a>,
+    journal: Journal,
+    pace: Pace,
+    tally: Tally,
+    slots: usize,
+    /// The report was written, but not everything it reports on is complete.
+    incomplete_report: bool,
+}
+
+/// A job's end, as its thread reports it.
+struct Ended {
+    index: usize,
+    result: anyhow::Result<ExitStatus>,
+    wall: Duration,
+}
+
+impl<'a> Run<'a> {
+    fn all(&mut self, before: &[Step]) -> anyhow::Result<Outcome> {
+        let (sender, receiver) = mpsc::channel::<Ended>();
+        let mut halted = false;
+        std::thread::scope(|scope| -> anyhow::Result<()> {
+            loop {
+                halted = halted || children::stopping();
+                while !halted && let Some(index) = self.schedule.start(Instant::now()) {
+                    let job = self.schedule.entries[index].job;
+                    tracing::info!("start {} ({})", job.id, self.schedule.entries[index].reason);
+                    record::forget(&self.planned.table, job)?;
+                    self.journal.started(&job.id);
+                    let attempt = self.schedule.entries[index].failures;
+                    let (sender, bin_dir) = (sender.clone(), &self.planned.bin_dir);
+                    let tmp_dir = self.args.common.tmp_dir.as_deref();
+                    scope.spawn(move || {
+                        // This thread starts the process and lives as long as it does: the
+                        // kernel's "kill me when my parent dies" is about the starting thread.
+                        let started = Instant::now();
+                        let result = execute(job, bin_dir, tmp_dir, attempt);
+                        let _ = sender.send(Ended {
+                            index,
+                            result,
+                            wall: started.elapsed(),
+                        });
+                    });
+                }
+                if self.schedule.running() == 0 && (halted || self.schedule.is_over()) {
+                    return Ok(());
+                }
+                let pause = match self.schedule.next_retry() {
+                    Some(time) if !halted => time.saturating_duration_since(Instant::now()),
+                    _ => Duration::from_secs(1),
+                };
+                match receiver
+                    .recv_timeout(pause.clamp(Duration::from_millis(10), Duration::from_secs(1)))
+                {
+                    Ok(ended) => {
+                        self.ended(ended)?;
+                        let failed = self
+                            .schedule
+                            .entries
+                            .iter()
+                            .any(|e| matches!(e.standing, Standing::Failed(_)));
+                        halted = halted || (failed && self.args.stop_on_error);
+                    }
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                }
+            }
+        })?;
+        show::print(&show::summary(&self.schedule, &self.tally, before))?;
+        let incomplete = self
+            .schedule
+            .entries
+            .iter()
+            .filter(|e| e.standing != Standing::Done)
+            .count()
+            + usize::from(self.incomplete_report);
+        if children::stopping() {
+            show::print("stopped by a signal; the same command goes on from here\n")?;
+        }
+        if incomplete == 0 {
+            show::print(&format!(
+                "complete: {} results\n",
+                before.len() + self.results()
+            ))?;
+            return Ok(Outcome::Done);
+        }
+        Ok(Outcome::Broken(format!(
+            "{incomplete} of {} jobs are incomplete\nhint: the same command runs them again, and only them",
+            self.schedule.entries.len()
+        )))
+    }
+
+    fn results(&self) -> usize {
+        let result = |step: Step| {
+            matches!(
+                step,
+                Step::MergeLibrary | Step::Merge | Step::Validate | Step::Report
+            )
+        };
+        self.schedule
+            .entries
+            .iter()
+            .filter(|e| e.standing == Standing::Done && result(e.job.step))
+            .count()
+    }
+
+    /// Takes note of a job's end: complete, to be tried again, or failed for good.
+    fn ended(&mut self, ended: Ended) -> anyhow::Result<()> {
+        let Ended {
+            index,
+            result,
+            wall,
+        } = ended;
+        let job: &'a Job = self.schedule.entries[index].job;
+        self.journal.ended(&job.id);
+        *self.tally.time.entry(job.step).or_default() += wall;
+        let (why, again) = match result {
+            Ok(status) if status.success() => {
+                if job.step == Step::Report && !self.schedule.needs_done(index) {
+                    // Written, but not of everything: not recorded, so that it is written again.
+                    self.schedule.done(index);
+                    self.incomplete_report = true;
+                    return Ok(());
+                }
+                match record::write(&self.planned.table, job, Some(wall.as_secs_f64())) {
+                    Ok(()) => {
+                        self.schedule.done(index);
+                        self.pace.ended(job, wall);
+                        self.say_done(job, wall);
+                        return Ok(());
+                    }
+                    Err(error) => (format!("{error:#}"), true),
+                }
+            }
+            Ok(_) if children::stopping() => {
+                self.schedule.stopped(index);
+                return Ok(());
+            }
+            Ok(status) => {
+                let broken = status.code() == Some(i32::from(exit::BROKEN));
+                (
+                    format!("{}{}", describe(status), last_words(&job.log)),
+                    !broken,
+                )
+            }
+            Err(error) => (format!("{error:#}"), true),
+        };
+        let failures = self.schedule.entries[index].failures;
+        if again && failures < self.args.retries {
+            let pause = LONGEST_PAUSE.min(FIRST_PAUSE * 4_u32.saturating_pow(failures));
+            tracing::warn!("{}: {why}; again in {}", job.id, people(pause));
+            self.schedule.retry(index, Instant::now() + pause);
+        } else {
+            tracing::error!("{}: {why}; log: {}", job.id, job.log);
+            self.schedule.failed(index, why);
+        }
+        Ok(())
+    }
+
+    fn say_done(&self, job: &Job, wall: Duration) {
+        let entries = &self.schedule.entries;
+        let done = entries
+            .iter()
+            .filter(|e| e.standing == Standing::Done)
+            .count();
+        let left = entries
+            .iter()
+            .filter(|e| matches!(e.standing, Standing::Waiting | Standing::Running))
+            .map(|e| e.job);
+        let eta = self
+            .pace
+            .remaining(left, self.slots)
+            .map_or_else(String::new, |t| format!(", about {} left", people(t)));
+        tracing::info!(
+            "done  {} in {} ({done} of {}{eta})",
+            job.id,
+            people(wall),
+            entries.len()
+        );
+    }
+}
+
+/// Starts one job and waits for it. Its output goes to its log.
+fn execute(
+    job: &Job,
+    bin_dir: &Path,
+    tmp_dir: Option<&Path>,
+    attempt: u32,
+) -> anyhow::Result<ExitStatus> {
+    for file in job.outputs.values().flatten().chain([&job.log]) {
+        if let Some(folder) = Path::new(file).parent() {
+            fs_err::create_dir_all(folder)?;
+        }
+    }
+    let mut log = File::options()
+        .create(true)
+        .write(true)
+        .append(attempt > 0)
+        .truncate(attempt == 0)
+        .open(&job.log)
+        .with_context(|| format!("cannot open the log `{}`", job.log))?;
+    writeln!(log, "$ {}", job.command.join(" "))?;
+    let Some((program, arguments)) = job.command.split_first() else {
+        bail!("{} has no command", job.id)
+    };
+    let mut command = duct::cmd(bin_dir.join(program), arguments)
+        .stdin_null()
+        .stdout_to_stderr()
+        .stderr_file(log)
+        .env(PARENT_VARIABLE, std::process::id().to_string())
+        .unchecked();
+    if let Some(dir) = tmp_dir {
+        command = command.env("TMPDIR", dir);
+    }
+    let handle = command
+        .start()
+        .with_context(|| format!("cannot start `{}`", bin_dir.join(program).display()))?;
+    Ok(Child::register(&job.id, handle).wait()?)
+}
+
+/// How a process ended, for people.
+fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit {code}"),
+        (None, Some(9)) => {
+            "killed by signal 9 (by somebody, or by the kernel for want of memory)".into()
+        }
+        (None, Some(signal)) => format!("killed by signal {signal}"),
+        (None, None) => status.to_string(),
+    }
+}
+
+/// The last line of a log, where a tool says why it gives up.
+fn last_words(log: &str) -> String {
+    let read = || -> std::io::Result<String> {
+        let mut file = File::open(log)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(4096)))?;
+        let mut bytes = Vec::new();
+        file.take(4096).read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let text = read().unwrap_or_default();
+    // An error may have a hint on its own line; the line that names the tool says what happened.
+    let line = text
+        .lines()
+        .rev()
+        .find(|l| l.starts_with("halo-"))
+        .or_else(|| text.lines().rev().find(|l| !l.trim().is_empty()));
+    match line {
+        Some(line) if !line.starts_with("$ ") => format!(": {line}"),
+        _ => String::new(),
+    }
+}

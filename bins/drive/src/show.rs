@@ -1,0 +1,116 @@
+//! What goes to stdout: the job table, and the summary at the end of a run.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use halocline_budget::ByteSize;
+use halocline_cli::Outcome;
+use halocline_plan::{JobTable, Step};
+
+use crate::args::{Format, PlanArgs};
+use crate::facts;
+use crate::progress::people;
+use crate::run::Tally;
+use crate::schedule::{Schedule, Standing};
+
+/// Writes to stdout; a reader that has gone away (`| head`) is no error.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// The `plan` subcommand.
+pub(crate) fn plan(args: &PlanArgs) -> anyhow::Result<Outcome> {
+    let table = facts::plan(&args.source)?.table;
+    let text = match args.format {
+        Format::Json => serde_json::to_string_pretty(&table)? + "\n",
+        Format::Table => jobs(&table),
+    };
+    print(&text)?;
+    Ok(Outcome::Done)
+}
+
+fn jobs(table: &JobTable) -> String {
+    let width = table.jobs.iter().map(|j| j.id.len()).max().unwrap_or(0);
+    let mut out = format!(
+        "{:width$}  {:>7}  {:>9}  {:>10}  command\n",
+        "job", "threads", "memory", "est. cost"
+    );
+    for job in &table.jobs {
+        let _ = writeln!(
+            out,
+            "{:width$}  {:>7}  {:>9}  {:>9.1}s  {}",
+            job.id,
+            job.threads,
+            ByteSize(job.memory_limit_bytes),
+            job.cost_seconds,
+            job.command.join(" ")
+        );
+    }
+    let _ = writeln!(
+        out,
+        "{} jobs, {} product tables",
+        table.jobs.len(),
+        table.of(Step::Merge).count()
+    );
+    out
+}
+
+/// The table at the end of a run: per step what became of its jobs, then every incomplete one.
+pub(crate) fn summary(schedule: &Schedule<'_>, tally: &Tally, complete_before: &[Step]) -> String {
+    let mut out = format!(
+        "{:14} {:>9} {:>9} {:>9} {:>9} {:>9} {:>12}\n",
+        "step", "complete", "run now", "failed", "blocked", "not run", "job time"
+    );
+    for step in Step::ALL {
+        let of = |want: fn(&Standing) -> bool| {
+            schedule
+                .entries
+                .iter()
+                .filter(|e| e.job.step == step && want(&e.standing))
+                .count()
+        };
+        let before = complete_before.iter().filter(|s| **s == step).count();
+        let done = of(|s| *s == Standing::Done);
+        let (failed, blocked) = (
+            of(|s| matches!(s, Standing::Failed(_))),
+            of(|s| matches!(s, Standing::Blocked(_))),
+        );
+        let left = of(|s| matches!(s, Standing::Waiting | Standing::Running));
+        if before + done + failed + blocked + left == 0 {
+            continue;
+        }
+        let time = tally.time_of(step).map_or_else(String::new, people);
+        let _ = writeln!(
+            out,
+            "{step:14} {before:>9} {done:>9} {failed:>9} {blocked:>9} {left:>9} {time:>12}"
+        );
+    }
+    let mut blocked: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for entry in &schedule.entries {
+        match &entry.standing {
+            Standing::Failed(why) => {
+                let _ = writeln!(
+                    out,
+                    "failed   {}: {why}; log: {}",
+                    entry.job.id, entry.job.log
+                );
+            }
+            Standing::Blocked(root) => blocked.entry(root).or_default().push(&entry.job.id),
+            _ => {}
+        }
+    }
+    for (root, jobs) in blocked {
+        let named = jobs.iter().take(3).copied().collect::<Vec<_>>().join(", ");
+        let more = if jobs.len() > 3 { ", …" } else { "" };
+        let _ = writeln!(
+            out,
+            "blocked  {} jobs that need {root}: {named}{more}",
+            jobs.len()
+        );
+    }
+    out
+}

@@ -1,0 +1,222 @@
+//! The `status` subcommand, and the journal that a run keeps for it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use halocline_cli::Outcome;
+use halocline_plan::Step;
+use serde::{Deserialize, Serialize};
+
+use crate::args::{Format, StatusArgs};
+use crate::lock::Lock;
+use crate::progress::people;
+use crate::record::State;
+use crate::{facts, select, show};
+
+/// What runs right now, by job, with the second since 1970 in which it started. Only for people:
+/// it is not synced to disk, and a run that was killed leaves it behind (the lock tells).
+#[derive(Debug)]
+pub(crate) struct Journal {
+    path: PathBuf,
+    running: BTreeMap<String, u64>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct JournalFile {
+    running: BTreeMap<String, u64>,
+}
+
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |t| t.as_secs())
+}
+
+impl Journal {
+    pub(crate) fn new(results: &Path) -> Self {
+        Self {
+            path: results.join("work/drive.json"),
+            running: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn started(&mut self, id: &str) {
+        self.running.insert(id.to_owned(), now());
+        self.write();
+    }
+
+    pub(crate) fn ended(&mut self, id: &str) {
+        self.running.remove(id);
+        self.write();
+    }
+
+    /// The run is over.
+    pub(crate) fn end(&self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+
+    fn write(&self) {
+        let file = JournalFile {
+            running: self.running.clone(),
+        };
+        let Ok(text) = serde_json::to_vec(&file) else {
+            return;
+        };
+        let beside = self.path.with_extension("json.new");
+        // A journal that cannot be written costs `status` its list of running jobs, nothing else.
+        let _ = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, &self.path));
+    }
+
+    fn read(results: &Path) -> BTreeMap<String, u64> {
+        let text = std::fs::read(results.join("work/drive.json")).unwrap_or_default();
+        serde_json::from_slice::<JournalFile>(&text)
+            .unwrap_or_default()
+            .running
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    schema: &'static str,
+    /// The process that runs the pipeline now, if any.
+    engine: Option<String>,
+    complete: bool,
+    steps: Vec<StepCount>,
+    running: Vec<Running>,
+    incomplete: Vec<Incomplete>,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct StepCount {
+    step: Step,
+    jobs: usize,
+    complete: usize,
+    stale: usize,
+    missing: usize,
+    /// Only complete results need it: it may be gone.
+    not_needed: usize,
+    running: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct Running {
+    id: String,
+    seconds: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Incomplete {
+    id: String,
+    state: &'static str,
+    why: String,
+}
+
+/// Prints what is complete and what is not.
+pub(crate) fn status(args: &StatusArgs) -> anyhow::Result<Outcome> {
+    let table = facts::plan(&args.source)?.table;
+    let results = Path::new(&table.results);
+    let engine = Lock::held_by(results);
+    let running = if engine.is_some() {
+        Journal::read(results)
+    } else {
+        BTreeMap::new()
+    };
+    let survey = select::survey(&table, args.checksums);
+    let mut report = Report {
+        schema: "halocline.status/1",
+        engine,
+        complete: true,
+        steps: Step::ALL
+            .map(|step| StepCount {
+                step,
+                ..StepCount::default()
+            })
+            .into(),
+        running: running
+            .iter()
+            .map(|(id, since)| Running {
+                id: id.clone(),
+                seconds: now().saturating_sub(*since),
+            })
+            .collect(),
+        incomplete: Vec::new(),
+    };
+    for (job, state) in &survey {
+        let Some(count) = report.steps.iter_mut().find(|c| c.step == job.step) else {
+            continue;
+        };
+        count.jobs += 1;
+        count.running += usize::from(running.contains_key(&job.id));
+        let (state, why) = match state {
+            None => {
+                count.not_needed += 1;
+                continue;
+            }
+            Some(State::Complete) => {
+                count.complete += 1;
+                continue;
+            }
+            Some(State::Stale(why)) => {
+                count.stale += 1;
+                ("stale", why)
+            }
+            Some(State::Missing(why)) => {
+                count.missing += 1;
+                ("missing", why)
+            }
+        };
+        report.complete = false;
+        report.incomplete.push(Incomplete {
+            id: job.id.clone(),
+            state,
+            why: why.clone(),
+        });
+    }
+    let text = match args.format {
+        Format::Json => serde_json::to_string_pretty(&report)? + "\n",
+        Format::Table => people_table(&report, args.jobs),
+    };
+    show::print(&text)?;
+    if report.complete {
+        return Ok(Outcome::Done);
+    }
+    Ok(Outcome::Broken(format!(
+        "{} jobs are not complete",
+        report.incomplete.len()
+    )))
+}
+
+fn people_table(report: &Report, jobs: bool) -> String {
+    let mut out = match &report.engine {
+        Some(who) => format!("running: {who}\n"),
+        None => "not running\n".to_owned(),
+    };
+    let _ = writeln!(
+        out,
+        "{:14} {:>6} {:>9} {:>8} {:>8} {:>8} {:>11}",
+        "step", "jobs", "complete", "running", "stale", "missing", "not needed"
+    );
+    for c in report.steps.iter().filter(|c| c.jobs > 0) {
+        let _ = writeln!(
+            out,
+            "{:14} {:>6} {:>9} {:>8} {:>8} {:>8} {:>11}",
+            c.step, c.jobs, c.complete, c.running, c.stale, c.missing, c.not_needed
+        );
+    }
+    for job in &report.running {
+        let _ = writeln!(
+            out,
+            "running  {} for {}",
+            job.id,
+            people(Duration::from_secs(job.seconds))
+        );
+    }
+    if jobs {
+        for job in &report.incomplete {
+            let _ = writeln!(out, "{:8} {}: {}", job.state, job.id, job.why);
+        }
+    }
+    out
+}

@@ -1,0 +1,467 @@
+//! `halo-drive` with stand-ins for the other binaries: order, resume, retries, limits, signals.
+
+#![expect(clippy::unwrap_used, reason = "test code")]
+
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const TOOLS: [&str; 5] = [
+    "halo-split",
+    "halo-transform-shard",
+    "halo-dedup-merge",
+    "halo-validate-parquet",
+    "halo-report",
+];
+
+/// A small pipeline in a folder of its own: two classes, one depth, one batch each.
+struct Bench {
+    dir: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let bench = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        let fake = format!("{}/tests/fake/halo-fake", env!("CARGO_MANIFEST_DIR"));
+        std::fs::create_dir(bench.path("bin")).unwrap();
+        for tool in TOOLS {
+            symlink(&fake, bench.path(&format!("bin/{tool}"))).unwrap();
+        }
+        let configs = format!("{}/../../configs", env!("CARGO_MANIFEST_DIR"));
+        std::fs::create_dir(bench.path("configs")).unwrap();
+        for name in ["halogens.yaml", "transforms.yaml", "pipeline.yaml"] {
+            std::fs::copy(
+                format!("{configs}/{name}"),
+                bench.path(&format!("configs/{name}")),
+            )
+            .unwrap();
+        }
+        bench.edit(
+            "pipeline.yaml",
+            "[polyphenol, terpenoid, alkaloid, lipid, aa_peptide, other]",
+            "[lipid, aa_peptide]",
+        );
+        bench.edit("pipeline.yaml", "depths: [1, 2]", "depths: [1]");
+        bench.edit("pipeline.yaml", "  shards: 2 ", "  shards: 1 ");
+        std::fs::create_dir(bench.path("data")).unwrap();
+        std::fs::write(bench.path("data/np_700.tsv"), "id\tsmiles\tclass\n").unwrap();
+        bench
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn edit(&self, file: &str, from: &str, to: &str) {
+        let path = self.path(&format!("configs/{file}"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{from}");
+        std::fs::write(&path, text.replace(from, to)).unwrap();
+    }
+
+    fn set(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).unwrap();
+    }
+
+    fn command(&self, args: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_halo-drive"));
+        command
+            .args(args.split_whitespace())
+            .current_dir(self.dir.path())
+            .env("HALOCLINE_BIN", self.path("bin"))
+            .env("FAKE_DIR", self.dir.path());
+        command
+    }
+
+    fn run(&self, args: &str) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Runs, expects the exit code, gives stdout and stderr together.
+    fn expect(&self, code: i32, args: &str) -> String {
+        let out = self.run(args);
+        let text = format!(
+            "{}{}",
+            String::from_utf8_lossy(&out.stdout),
+            String::from_utf8_lossy(&out.stderr)
+        );
+        assert_eq!(out.status.code(), Some(code), "{args}:\n{text}");
+        text
+    }
+
+    /// Calls of the stand-ins since the last time, sorted.
+    fn calls(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.path("calls")).unwrap_or_default();
+        let _ = std::fs::remove_file(self.path("calls"));
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    }
+
+    fn spawn(&self, args: &str) -> Child {
+        self.command(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    fn wait_for_calls(&self, n: usize) {
+        let start = Instant::now();
+        while std::fs::read_to_string(self.path("calls")).map_or(0, |t| t.lines().count()) < n {
+            assert!(
+                start.elapsed() < Duration::from_secs(20),
+                "nothing was called"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// 1 split, then per class 1 halogenation, 1 merge, 1 split, 1 transform, and 6 + 15 rules
+/// merged and validated, and 1 report.
+const ALL: usize = 1 + 2 * 4 + 2 * 21 + 1;
+
+#[test]
+fn everything_runs_once_and_then_there_is_nothing_to_do() {
+    let bench = Bench::new();
+    let text = bench.expect(0, "run --cores 4");
+    assert!(text.contains("complete: 45 results"), "{text}");
+    assert_eq!(bench.calls().len(), ALL);
+    let text = bench.expect(0, "run");
+    assert!(
+        text.contains("nothing to do: all 45 results are complete"),
+        "{text}"
+    );
+    assert!(bench.calls().is_empty());
+    assert!(bench.expect(0, "status").contains("not running"));
+    // Touched files redo nothing, and neither does another cut of the work.
+    let later = std::time::SystemTime::now() + Duration::from_secs(100);
+    for file in ["data/np_700.tsv", "results/library/lipid-1X/SUMMARY.json"] {
+        std::fs::File::options()
+            .append(true)
+            .open(bench.path(file))
+            .unwrap()
+            .set_modified(later)
+            .unwrap();
+    }
+    bench.edit("pipeline.yaml", "  shards: 1 ", "  shards: 3 ");
+    assert!(bench.expect(0, "run").contains("nothing to do"));
+}
+
+#[test]
+fn command_lines_are_those_of_the_plan() {
+    let bench = Bench::new();
+    bench.expect(0, "run");
+    let plan: serde_json::Value = serde_json::from_slice(&bench.run("plan").stdout).unwrap();
+    let mut planned: Vec<String> = plan["jobs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|j| {
+            j["command"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|a| a.as_str().unwrap())
+                .collect::<Vec<_>>()
+                .join(" ")
+        })
+        .collect();
+    planned.sort();
+    assert_eq!(bench.calls(), planned);
+    assert_eq!(plan["rdkit_version"], "1.0");
+    assert!(
+        bench
+            .expect(0, "plan --format table")
+            .contains("21 product tables")
+    );
+}
+
+#[test]
+fn what_changed_is_done_again_and_the_reason_is_printed() {
+    let bench = Bench::new();
+    bench.expect(0, "run");
+    bench.calls();
+
+    bench.edit(
+        "transforms.yaml",
+        "[CX3:1](=[O:2])[OX2H1:3]>>[C:1](=[O:2])[O:3]CC\"",
+        "[CX3:1](=[O:2])[OX2H1:3]>>[C:1](=[O:2])[O:3]CCC\"",
+    );
+    let text = bench.expect(0, "run");
+    assert!(text.contains("rule changed ("), "{text}");
+    let calls = bench.calls();
+    let of = |tool: &str| calls.iter().filter(|c| c.starts_with(tool)).count();
+    assert_eq!(
+        [
+            of("halo-split"),
+            of("halo-transform"),
+            of("halo-dedup"),
+            of("halo-validate"),
+            of("halo-report")
+        ],
+        [0, 2, 2, 2, 1]
+    );
+
+    std::fs::write(bench.path("rdkit"), "2.0").unwrap();
+    let text = bench.expect(1, "status --jobs");
+    assert!(text.contains("RDKit changed (1.0 -> 2.0)"), "{text}");
+    std::fs::remove_file(bench.path("rdkit")).unwrap();
+
+    let products = "results/transforms/lipid-1X_FG_CARBOXYL__COOH__TO__COCl/products.parquet";
+    bench.set(products, "products X\n");
+    let text = bench.expect(0, "run");
+    assert!(text.contains("bytes, 10 were written"), "{text}");
+    assert_eq!(bench.calls().len(), 1); // the validation's record holds no bytes of the products
+    std::fs::remove_file(bench.path(products)).unwrap();
+    let text = bench.expect(0, "run --dry-run");
+    assert!(
+        text.contains("COCl/products.parquet` is gone") && text.contains("1 jobs would run"),
+        "{text}"
+    );
+    assert!(bench.calls().is_empty());
+    bench.expect(0, "run");
+
+    bench.set("data/np_700.tsv", "id\tsmiles\tclass\nother\n");
+    let text = bench.expect(0, "run");
+    assert!(text.contains("input file changed ("), "{text}");
+}
+
+#[test]
+fn intermediates_may_be_gone_while_results_are_complete() {
+    let bench = Bench::new();
+    bench.expect(0, "run");
+    bench.calls();
+    for folder in ["input", "library", "transforms", "plans"] {
+        std::fs::remove_dir_all(bench.path(&format!("results/work/{folder}"))).unwrap();
+    }
+    assert!(bench.expect(0, "run").contains("nothing to do"));
+    // one product gone: its batch, and what the batch needs, are made again, and no more
+    std::fs::remove_file(
+        bench.path("results/transforms/lipid-1X_FG_CARBOXYL__COOH__TO__COCl/SUMMARY.json"),
+    )
+    .unwrap();
+    bench.expect(0, "run");
+    let calls = bench.calls();
+    assert_eq!(calls.len(), 3, "{calls:?}"); // split of the library, batch, merge
+}
+
+#[test]
+fn a_shard_table_that_is_gone_makes_its_batch_incomplete() {
+    let bench = Bench::new();
+    bench.expect(0, "run --until transform");
+    bench.calls();
+    std::fs::remove_file(
+        bench.path("results/work/transforms/lipid-1X/1x1/batch-0000/shard-00000/a.parquet"),
+    )
+    .unwrap();
+    let text = bench.expect(0, "run --until transform");
+    assert!(text.contains("shard-00000/a.parquet` is gone"), "{text}");
+    assert_eq!(bench.calls().len(), 1);
+}
+
+#[test]
+fn failures_are_retried_then_left_and_the_rest_is_done() {
+    let bench = Bench::new();
+    bench.set(
+        "fail",
+        "--out-dir*plans/lipid 2\n--out-dir*transforms/aa_peptide-1X*batch kill\n",
+    );
+    let text = bench.expect(1, "run --retries 1 --cores 4");
+    assert!(
+        text.contains(
+            "split_library/lipid-1X: exit 2: halo-split: error: told to fail; again in 1.0 s"
+        ),
+        "{text}"
+    );
+    assert!(text.contains("killed by signal 9"), "{text}");
+    assert!(text.contains("blocked  validate/lipid-1X_FG_CARBOXYL__COOH__TO__COCl: needs split_library/lipid-1X, which failed"), "{text}");
+    let calls = bench.calls();
+    let count = |part: &str| calls.iter().filter(|c| c.contains(part)).count();
+    assert_eq!(count("--out-dir results/work/plans/lipid"), 2);
+    assert_eq!(count("--out-dir results/work/transforms/aa_peptide"), 2);
+    assert_eq!(count("halo-report"), 1, "the report says what failed");
+    std::fs::remove_file(bench.path("fail")).unwrap();
+    let text = bench.expect(0, "run --cores 4");
+    assert!(text.contains("complete: 45 results"), "{text}");
+}
+
+#[test]
+fn broken_data_is_not_retried_and_is_said() {
+    let bench = Bench::new();
+    bench.set("fail", "halo-validate*COCl 1\n");
+    let text = bench.expect(1, "run --only lipid");
+    assert!(
+        text.contains("failed   validate/lipid-1X_FG_CARBOXYL__COOH__TO__COCl: exit 1"),
+        "{text}"
+    );
+    assert!(text.contains("1 of "), "{text}");
+    let calls = bench.calls();
+    assert_eq!(
+        calls
+            .iter()
+            .filter(|c| c.contains("validate") && c.contains("COCl"))
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn stop_on_error_starts_nothing_new() {
+    let bench = Bench::new();
+    bench.set("fail", "halo-split 2\n");
+    let text = bench.expect(1, "run --retries 0 --stop-on-error");
+    assert_eq!(bench.calls().len(), 1, "{text}");
+}
+
+#[test]
+fn only_and_until_select() {
+    let bench = Bench::new();
+    bench.expect(0, "run --only lipid-1X/*COCl --until merge");
+    let calls = bench.calls();
+    assert_eq!(calls.len(), 6, "{calls:?}"); // split, halogenate, merge, split, transform, merge
+    bench.expect(0, "run --only lipid/*COCl");
+    assert_eq!(bench.calls().len(), 1);
+    bench.expect(0, "run --until merge_library");
+    assert_eq!(bench.calls().len(), 2);
+    let text = bench.expect(2, "run --only nothing");
+    assert!(
+        text.contains("libraries are aa_peptide-1X, lipid-1X"),
+        "{text}"
+    );
+    assert!(
+        bench
+            .expect(2, "run --until nowhere")
+            .contains("is no step")
+    );
+}
+
+#[test]
+fn limits_that_cannot_hold_are_refused_first() {
+    let bench = Bench::new();
+    let text = bench.expect(2, "run --memory 256MiB");
+    assert!(
+        text.contains("may use 512MiB, but all jobs together only 256MiB"),
+        "{text}"
+    );
+    std::fs::remove_file(bench.path("bin/halo-report")).unwrap();
+    let text = bench.expect(2, "run");
+    assert!(
+        text.contains("halo-report not found") && text.contains("make build"),
+        "{text}"
+    );
+    std::fs::remove_file(bench.path("data/np_700.tsv")).unwrap();
+    assert!(bench.expect(2, "plan").contains("data/np_700.tsv"));
+    bench.edit("pipeline.yaml", "results: results", "result: results");
+    assert!(
+        bench
+            .expect(2, "status")
+            .contains("configs/pipeline.yaml:15:1: unknown field `result`")
+    );
+}
+
+#[test]
+fn a_second_run_is_refused_while_the_first_lives() {
+    let bench = Bench::new();
+    bench.set("slow", "1");
+    let mut first = bench.spawn("run");
+    bench.wait_for_calls(1);
+    let text = bench.expect(2, "run");
+    assert!(text.contains(&format!("process {}", first.id())), "{text}");
+    let text = bench.expect(1, "status --jobs");
+    assert!(
+        text.contains(&format!("running: process {}", first.id())),
+        "{text}"
+    );
+    assert!(text.contains("running  split_input/input for"), "{text}");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    std::fs::remove_file(bench.path("slow")).unwrap();
+    bench.expect(0, "run");
+}
+
+fn signal(child: &Child, signal: &str) {
+    assert!(
+        Command::new("kill")
+            .args([signal, &child.id().to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+#[test]
+fn signals_stop_the_children_and_leave_a_state_to_resume() {
+    for (name, code) in [("-INT", 130), ("-TERM", 143)] {
+        let bench = Bench::new();
+        bench.set("slow", "0.2");
+        let child = bench.spawn("run --cores 3");
+        bench.wait_for_calls(4);
+        bench.set("slow", "30");
+        bench.wait_for_calls(6);
+        let start = Instant::now();
+        signal(&child, name);
+        let out = child.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&out.stdout);
+        assert_eq!(out.status.code(), Some(code), "{text}");
+        assert!(
+            start.elapsed() < Duration::from_secs(8),
+            "took {:?}",
+            start.elapsed()
+        );
+        assert!(
+            text.contains("the same command goes on from here"),
+            "{text}"
+        );
+        std::fs::remove_file(bench.path("slow")).unwrap();
+        let before = bench.calls().len();
+        bench.expect(0, "run --cores 3");
+        let after = bench.calls().len();
+        assert!(
+            after < ALL,
+            "what was complete was done again: {before} and {after} calls"
+        );
+    }
+}
+
+#[test]
+fn jobs_of_another_engine_are_recorded_by_hand() {
+    let bench = Bench::new();
+    bench.expect(0, "run --until split_input");
+    std::fs::remove_dir_all(bench.path("results/work/jobs")).unwrap();
+    assert!(
+        bench
+            .expect(1, "status --jobs")
+            .contains("split_input/input: no record that it was completed")
+    );
+    bench.expect(0, "record split_input/input");
+    bench.calls();
+    bench.expect(0, "run --until split_input");
+    assert!(bench.calls().is_empty());
+    assert!(
+        bench
+            .expect(2, "record report/report")
+            .contains("did not write")
+    );
+    assert!(
+        bench
+            .expect(2, "record report/raport")
+            .contains("is no job of")
+    );
+}
+
+#[test]
+fn every_help_text_has_an_example() {
+    let bench = Bench::new();
+    for command in ["", "plan", "run", "status", "record"] {
+        let text = bench.expect(0, &format!("{command} --help"));
+        assert!(
+            text.contains("Example") && text.contains("halo-drive "),
+            "{text}"
+        );
+    }
+}
