@@ -29,8 +29,8 @@ use args::Command;
 /// # Errors
 /// Configuration, rules or input that cannot be used; another `run` in the same results folder.
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
-    // The job table is all this process holds: it needs no pool, only room for itself.
-    Budget::start(args.common().limit(), 0)?;
+    // The job table is all this process holds, about 3 KB per job.
+    Budget::start(args.common().limit(), 4 << 20)?;
     match args.command {
         Command::Plan(args) => show::plan(&args),
         Command::Run(args) => run::run(&args),
