@@ -23,7 +23,7 @@ import pyarrow as pa  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 from rdkit import Chem  # noqa: E402
 
-BATCH_ROWS = 500
+BATCH_ROWS = 500  # parents per task; a 25th of that at depth 2, where a parent has hundreds of products
 CHUNK_ROWS = 2000
 TEXT = pa.dictionary(pa.int32(), pa.string())
 SCHEMA = pa.schema(
@@ -80,9 +80,9 @@ def work(records):
     return rows
 
 
-def batches(path, most):
+def batches(path, most, batch_rows):
     row = 0
-    for batch in pq.ParquetFile(path).iter_batches(batch_size=BATCH_ROWS, columns=["smiles"]):
+    for batch in pq.ParquetFile(path).iter_batches(batch_size=batch_rows, columns=["smiles"]):
         records = batch.to_pandas().to_dict("records")[: most - row]
         for record in records:
             record["row"] = row
@@ -130,7 +130,7 @@ def main():
                             buffer.clear()
 
         flying = set()
-        for records in batches(args.input, args.rows):
+        for records in batches(args.input, args.rows, BATCH_ROWS if args.depth == 1 else BATCH_ROWS // 25):
             totals["parents"] += len(records)
             flying.add(pool.submit(work, records))
             if len(flying) >= 2 * args.workers:
