@@ -10,8 +10,8 @@ use parquet::errors::ParquetError;
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
     /// The file system refused; the message (from `fs-err`) names the path.
-    #[error("{0}")]
-    Io(#[source] io::Error),
+    #[error(transparent)]
+    Io(io::Error),
     /// The file has no bytes at all.
     #[error("`{path}` is empty: zero bytes, not a Parquet file")]
     Empty {

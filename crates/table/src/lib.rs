@@ -25,6 +25,7 @@ pub mod plan_file;
 mod reader;
 mod row_bytes;
 pub mod schema;
+pub mod text;
 mod writer;
 
 pub use cut::{RowGroupCutter, RowGroupRows};
@@ -44,6 +45,10 @@ pub use writer::{Published, TableWriter, WriterOptions};
 /// 50 million rows near 5 MiB (with 8 MiB it was near 20 MiB, which no 64 MiB process can hold).
 /// The writer itself holds the *encoded* row group only, about a sixth of this.
 pub const PRODUCT_ROW_GROUP_BYTES: u64 = 32 << 20;
+
+/// Raw bytes per row group of a library that `halo-split` writes: one writer per partition is
+/// open, so smaller than [`PRODUCT_ROW_GROUP_BYTES`].
+pub const LIBRARY_ROW_GROUP_BYTES: u64 = 8 << 20;
 
 /// Raw bytes per row group of a table one step writes for the next: small, because one process
 /// keeps one such table open per rule.
