@@ -29,11 +29,18 @@ fn main() {
     for name in ["RDKIT_ROOT", "CONDA_PREFIX"] {
         println!("cargo::rerun-if-env-changed={name}");
     }
-    let sources = ["src/kernel.cc", "src/rule.cc", "src/sites.cc", "src/lane.cc"];
-    for file in sources
-        .iter()
-        .chain(&["src/kernel.h", "src/internal.h", "src/lane.h", "src/trycatch.h"])
-    {
+    let sources = [
+        "src/kernel.cc",
+        "src/rule.cc",
+        "src/sites.cc",
+        "src/lane.cc",
+    ];
+    for file in sources.iter().chain(&[
+        "src/kernel.h",
+        "src/internal.h",
+        "src/lane.h",
+        "src/trycatch.h",
+    ]) {
         println!("cargo::rerun-if-changed={file}");
     }
 
@@ -60,12 +67,12 @@ fn main() {
         // System includes: RDKit and boost headers are not ours to warn about.
         .flag("-isystem")
         .flag(found.include.to_string_lossy().as_ref());
-    if let Some(parent) = found.include.parent() {
-        if found.lib.is_some() {
-            build
-                .flag("-isystem")
-                .flag(parent.to_string_lossy().as_ref());
-        }
+    if found.lib.is_some()
+        && let Some(parent) = found.include.parent()
+    {
+        build
+            .flag("-isystem")
+            .flag(parent.to_string_lossy().as_ref());
     }
     build
         .warnings(true)

@@ -1,1 +1,65 @@
-//! placeholder
+//! One shard of a library and the rules in scope in, one table of products per rule out: the only user of RDKit.
+//!
+//! A parent is parsed once for all rules. The work is a [`halocline_cascade`] chain under one memory budget:
+//!
+//! ```text
+//! read rows -> react (threads) -> keep the first of equal products, cut row groups -> encode (threads) -> write
+//! ```
+//!
+//! Order and bytes of the tables do not depend on the number of threads: results pass the serial stages in row order.
+//! What this module is not responsible for: chemistry (`halocline-chem`), the layout of files (`halocline-table`), and
+//! duplicates between shards (`halo-dedup-merge`).
+
+mod args;
+mod collect;
+mod manifest;
+mod parents;
+mod react;
+mod shard;
+mod tables;
+
+use std::io::Write;
+
+use anyhow::Context;
+use halocline_budget::Budget;
+use halocline_chem::Kernel;
+use halocline_cli::Outcome;
+
+pub use args::Args;
+use args::{Config, Work};
+
+/// Runs the tool; `out` receives what is data, not log (`--explain-rules`).
+///
+/// # Errors
+/// Usage, I/O, a rule RDKit does not take, or a memory limit that is too small.
+pub fn run(args: Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+    let config = Config::try_from(args)?;
+    // Compiled before anything is read or reserved: a broken rule is the first thing said, and RDKit's own tables count
+    // as what the process had before its budget began.
+    let kernel = Kernel::new(&config.reactions, &config.chemistry)?;
+    if config.work == Work::Explain {
+        for (reaction, why) in config.reactions.iter().zip(kernel.explain()) {
+            let lane = why.map_or_else(
+                || "local edit".to_owned(),
+                |why| format!("full route: {why}"),
+            );
+            writeln!(out, "{}\t{lane}", reaction.id).context("cannot write to stdout")?;
+        }
+        return Ok(Outcome::Done);
+    }
+    let budget = Budget::start(config.limit, shard::least_pool_bytes(&config))?;
+    match &config.work {
+        Work::Explain => {}
+        Work::Rows(rows) => {
+            shard::run(
+                &config,
+                &budget,
+                rows.clone(),
+                &config.out_dir,
+                vec![kernel],
+            )?;
+        }
+        Work::Shards(shards) => manifest::run_batch(&config, &budget, shards, kernel)?,
+    }
+    Ok(Outcome::Done)
+}

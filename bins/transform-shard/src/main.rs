@@ -1,2 +1,17 @@
-//! placeholder
-fn main() {}
+//! `halo-transform-shard`: one shard and the rules in scope in, one table of products per rule out.
+
+use std::process::ExitCode;
+
+use halocline_transform_shard::{Args, run};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    halocline_cli::main::<Args>(
+        "halo-transform-shard",
+        |args| &args.common,
+        || (),
+        |args| run(args, &mut std::io::stdout()),
+    )
+}

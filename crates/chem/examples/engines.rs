@@ -1,6 +1,11 @@
 //! Runs both engines over a table of SMILES (second column of a TSV on stdin) and prints where they differ, and how long
 //! each took: `zcat data/np_68k.tsv.gz | cargo run --release --example engines -- configs/transforms.yaml polyphenol 1`.
-#![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs, reason = "a tool for the terminal")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a tool for the terminal"
+)]
 
 use std::io::BufRead;
 use std::time::Instant;
@@ -45,16 +50,28 @@ fn main() {
             let results = kernel.run(&batch, depth).unwrap();
             seconds[i] += start.elapsed().as_secs_f64();
             let p = results.profile();
-            for (sum, ns) in stages[i].iter_mut().zip([p.parse_ns, p.match_ns, p.edit_ns, p.full_ns, p.write_ns]) {
+            for (sum, ns) in stages[i]
+                .iter_mut()
+                .zip([p.parse_ns, p.match_ns, p.edit_ns, p.full_ns, p.write_ns])
+            {
                 *sum += ns;
             }
             edited += p.edited;
             products += results.num_products();
             let mut lines: Vec<String> = results
                 .products()
-                .map(|p| format!("{} {:?} {} {} {:?}", chunk[p.row as usize], p.path, p.site, p.smiles, p.atoms))
+                .map(|p| {
+                    format!(
+                        "{} {:?} {} {} {:?}",
+                        chunk[p.row as usize], p.path, p.site, p.smiles, p.atoms
+                    )
+                })
                 .collect();
-            lines.extend(results.failures().map(|f| format!("{} {:?}", chunk[f.row as usize], f)));
+            lines.extend(
+                results
+                    .failures()
+                    .map(|f| format!("{} {:?}", chunk[f.row as usize], f)),
+            );
             lines.extend(results.counts().iter().map(|c| format!("{c:?}")));
             seen.push(lines);
         }
@@ -70,10 +87,21 @@ fn main() {
             different += seen[0].len().abs_diff(seen[1].len());
         }
     }
-    println!("rows {} products {} edited {edited} different {different}", rows.len(), products / 2);
+    println!(
+        "rows {} products {} edited {edited} different {different}",
+        rows.len(),
+        products / 2
+    );
     println!("seconds full {:.2} auto {:.2}", seconds[0], seconds[1]);
-    println!("stages parse match edit full write: {:?}", stages.map(|s| s.map(|ns| ns / 1_000_000)));
+    println!(
+        "stages parse match edit full write: {:?}",
+        stages.map(|s| s.map(|ns| ns / 1_000_000))
+    );
     for (reaction, why) in reactions.iter().zip(kernels[1].explain()) {
-        println!("{}: {}", reaction.id, why.unwrap_or_else(|| "local".to_owned()));
+        println!(
+            "{}: {}",
+            reaction.id,
+            why.unwrap_or_else(|| "local".to_owned())
+        );
     }
 }

@@ -1,0 +1,248 @@
+//! The parallel step: a batch of parents through a kernel, into plain columns per table.
+
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
+use halocline_cascade::Weigh;
+use halocline_chem::{Counts, Kernel, Profile, Results, Stage};
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::parents::Parents;
+
+/// Products of one batch that go to one table, before deduplication.
+#[derive(Debug, Default)]
+pub(crate) struct Rows {
+    text: String,
+    ends: Vec<u32>,
+    /// xxh3-128 of each SMILES: its key.
+    pub keys: Vec<u128>,
+    /// Parent's place in the batch.
+    pub parents: Vec<u32>,
+    /// Index into [`crate::tables::Labels`].
+    pub labels: Vec<u32>,
+    pub sites: Vec<i32>,
+    atoms: Vec<i32>,
+    atom_ends: Vec<u32>,
+}
+
+impl Rows {
+    pub(crate) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    pub(crate) fn smiles(&self, i: usize) -> &str {
+        &self.text[span(&self.ends, i)]
+    }
+
+    pub(crate) fn atoms(&self, i: usize) -> &[i32] {
+        &self.atoms[span(&self.atom_ends, i)]
+    }
+
+    fn push(&mut self, smiles: &str, parent: u32, label: u32, site: i32, atoms: &[i32]) {
+        self.text.push_str(smiles);
+        // A batch is bounded far below 4 GiB by `max_products` and its byte estimate; a longer one must not wrap.
+        self.ends.push(place(self.text.len()));
+        self.keys.push(xxh3_128(smiles.as_bytes()));
+        self.parents.push(parent);
+        self.labels.push(label);
+        self.sites.push(site);
+        self.atoms.extend_from_slice(atoms);
+        self.atom_ends.push(place(self.atoms.len()));
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.text.capacity()
+            + self.keys.capacity() * 16
+            + (self.ends.capacity()
+                + self.parents.capacity()
+                + self.labels.capacity()
+                + self.sites.capacity())
+                * 4
+            + (self.atoms.capacity() + self.atom_ends.capacity()) * 4
+    }
+}
+
+fn place(len: usize) -> u32 {
+    match u32::try_from(len) {
+        Ok(place) => place,
+        Err(_) => panic!("the products of one batch pass 4 GiB"),
+    }
+}
+
+fn span(ends: &[u32], i: usize) -> Range<usize> {
+    let start = if i == 0 { 0 } else { ends[i - 1] };
+    start as usize..ends[i] as usize
+}
+
+/// A parent, or one site of it, that gave no product.
+#[derive(Debug)]
+pub(crate) struct Reject {
+    pub parent: u32,
+    /// Index of the reaction; `None` for the whole molecule.
+    pub reaction: Option<u32>,
+    pub stage: Stage,
+    pub site: Option<i32>,
+    pub reason: String,
+}
+
+/// What a batch of parents became.
+pub(crate) struct Reacted {
+    pub parents: Parents,
+    /// One per table.
+    pub rows: Vec<Rows>,
+    pub rejects: Vec<Reject>,
+    /// One per reaction.
+    pub counts: Vec<Counts>,
+    pub profile: Profile,
+}
+
+impl Weigh for Reacted {
+    fn bytes(&self) -> u64 {
+        let rows: usize = self.rows.iter().map(Rows::heap_bytes).sum();
+        let rejects: usize = self
+            .rejects
+            .iter()
+            .map(|r| r.reason.capacity() + size_of::<Reject>())
+            .sum();
+        self.parents.bytes() + (rows + rejects + self.rows.len() * size_of::<Rows>()) as u64
+    }
+}
+
+/// A group of reactions that go through a kernel together, and where their products go.
+pub(crate) struct Group {
+    /// Index of the group's first reaction in the configuration.
+    pub first_reaction: usize,
+    /// Idle kernels: as many as threads have needed at once.
+    kernels: Mutex<Vec<Kernel>>,
+    /// Table of each reaction, or of all.
+    pub tables: Tables,
+}
+
+/// Which table a product goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tables {
+    /// The table with the index of the (first and only step's) reaction.
+    PerReaction,
+    /// This table.
+    One(usize),
+}
+
+impl Group {
+    pub(crate) fn new(first_reaction: usize, kernels: Vec<Kernel>, tables: Tables) -> Self {
+        Self {
+            first_reaction,
+            kernels: Mutex::new(kernels),
+            tables,
+        }
+    }
+
+    /// A kernel for this thread: an idle one, or a new one.
+    fn take(&self, make: impl FnOnce() -> anyhow::Result<Kernel>) -> anyhow::Result<Kernel> {
+        let idle = self
+            .kernels
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        idle.map_or_else(make, Ok)
+    }
+
+    fn put(&self, kernel: Kernel) {
+        self.kernels
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(kernel);
+    }
+
+    pub(crate) fn into_kernels(self) -> Vec<Kernel> {
+        self.kernels
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs one batch through every group.
+///
+/// # Errors
+/// When a kernel fails as a whole.
+pub(crate) fn react(
+    parents: Parents,
+    groups: &[Group],
+    num_tables: usize,
+    num_reactions: usize,
+    depth: u32,
+    label_of: &(dyn Fn(&[u16], usize) -> u32 + Sync),
+    make: &(dyn Fn(usize) -> anyhow::Result<Kernel> + Sync),
+) -> anyhow::Result<Reacted> {
+    let batch = parents.batch();
+    let mut rows: Vec<Rows> = Vec::new();
+    rows.resize_with(num_tables, Rows::default);
+    let mut rejects = Vec::new();
+    let mut counts = vec![Counts::default(); num_reactions];
+    let mut profile = Profile::default();
+    for (index, group) in groups.iter().enumerate() {
+        let mut kernel = group.take(|| make(index))?;
+        {
+            let results = kernel.run(&batch, depth)?;
+            collect(&results, group, &mut rows, label_of);
+            for failure in results.failures() {
+                // A parent that fails as a whole fails in every group alike; it is rejected once.
+                if failure.rule.is_none() && index > 0 {
+                    continue;
+                }
+                rejects.push(Reject {
+                    parent: failure.row,
+                    reaction: failure
+                        .rule
+                        .map(|r| u32::from(r) + group.first_reaction as u32),
+                    stage: failure.stage,
+                    site: failure.site,
+                    reason: failure.reason.to_owned(),
+                });
+            }
+            for (sum, count) in counts[group.first_reaction..]
+                .iter_mut()
+                .zip(results.counts())
+            {
+                sum.add(&count);
+            }
+            profile.add(&results.profile());
+        }
+        group.put(kernel);
+    }
+    rejects.sort_by_key(|r| (r.parent, r.reaction, r.site));
+    Ok(Reacted {
+        parents,
+        rows,
+        rejects,
+        counts,
+        profile,
+    })
+}
+
+fn collect(
+    results: &Results<'_>,
+    group: &Group,
+    rows: &mut [Rows],
+    label_of: &(dyn Fn(&[u16], usize) -> u32 + Sync),
+) {
+    // Products come sorted by path within a parent: the label of a path is looked up once per run of it.
+    let mut last: Option<(&[u16], u32)> = None;
+    for product in results.products() {
+        let table = match group.tables {
+            Tables::PerReaction => usize::from(product.path[0]),
+            Tables::One(table) => table,
+        };
+        let label = match last {
+            Some((path, label)) if path == product.path => label,
+            _ => label_of(product.path, group.first_reaction),
+        };
+        last = Some((product.path, label));
+        rows[table].push(
+            product.smiles,
+            product.row,
+            label,
+            product.site,
+            product.atoms,
+        );
+    }
+}

@@ -1,0 +1,494 @@
+//! One shard from open files to published tables.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
+
+use anyhow::{Context, anyhow};
+use arrow::array::Array;
+use arrow::datatypes::Field;
+use halocline_budget::Budget;
+use halocline_cascade::Cascade;
+use halocline_chem::{Counts, Kernel, rdkit_version};
+use halocline_cli::Progress;
+use halocline_cli::sidecar::{Sidecar, StageSeconds, StageTimer};
+use halocline_rules::Layout;
+use halocline_table::{Kind, Meta, Published, ReadOptions, TableWriter};
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::args::{Config, Input};
+use crate::collect::{Collector, Cut, Encoded, Stage, fixed_bytes};
+use crate::parents::{BATCH_BYTES, ParentSource, READ_BYTES, columns};
+use crate::react::{Group, Tables, react};
+use crate::tables::{BYTES_PER_KEY, Dictionaries, Labels, Table, create, create_rejects, output};
+
+/// Table of a library (halogens): all rules together.
+pub(crate) const LIBRARY_TABLE: &str = "products";
+/// Sidecar of the shard as a whole; written last, it marks the shard complete.
+pub(crate) const SHARD_SIDECAR: &str = "shard.stats.json";
+
+/// What one thread takes beside the items it works on: RDKit's heap for one molecule and its products, a kernel's
+/// buffers, the encoder of one row group.
+const THREAD_BYTES: u64 = 7 << 20;
+/// Working memory of encoding one row group of a shard table.
+const ENCODE_BYTES: u64 = 3 << 20;
+/// Share of the memory limit, as one part in so many, that the in-shard sets of keys may take.
+const SEEN_PART: u64 = 12;
+
+/// Entries the in-shard sets may hold: a function of the limit alone, so that tables do not depend on threads.
+fn allowance(config: &Config) -> u64 {
+    config.limit.bytes() / SEEN_PART / BYTES_PER_KEY
+}
+
+fn num_tables(config: &Config) -> usize {
+    match config.layout {
+        Layout::Library => 1,
+        Layout::PerRule => config.reactions.len(),
+    }
+}
+
+/// Pool bytes without which a shard cannot run on one thread.
+pub(crate) fn least_pool_bytes(config: &Config) -> u64 {
+    fixed_bytes(num_tables(config), allowance(config))
+        + THREAD_BYTES
+        + ENCODE_BYTES
+        + 2 * READ_BYTES
+        + 2 * BATCH_BYTES
+}
+
+/// What a finished shard says of itself in the manifest.
+pub(crate) struct Done {
+    pub rows_in: u64,
+    pub tables: BTreeMap<String, Published>,
+    pub kernels: Vec<Kernel>,
+}
+
+/// Digest of everything that decides the rows of a shard's tables.
+pub(crate) fn key(config: &Config, rows: &Range<u64>) -> String {
+    let mut hash = Xxh3::new();
+    let mut add = |text: &str| {
+        hash.update(&(text.len() as u64).to_le_bytes());
+        hash.update(text.as_bytes());
+    };
+    add(env!("CARGO_PKG_VERSION"));
+    add(&rdkit_version());
+    if let Some(input) = &config.input {
+        add(&input.fingerprint);
+        add(&input.smiles_column);
+    }
+    add(&format!(
+        "{}..{} depth {}",
+        rows.start, rows.end, config.depth
+    ));
+    add(&format!(
+        "{} {:?}",
+        config.chemistry.max_products, config.chemistry.row_timeout
+    ));
+    config.reactions.iter().for_each(|r| add(&r.fingerprint));
+    config.keep.iter().for_each(|k| add(k));
+    format!("{:032x}", hash.digest128())
+}
+
+/// Fingerprint of the rule (or rules) of a table, with what else decides its products.
+fn rule_fingerprint(config: &Config, reactions: Range<usize>) -> String {
+    let mut hash = Xxh3::new();
+    for reaction in &config.reactions[reactions] {
+        hash.update(reaction.fingerprint.as_bytes());
+    }
+    hash.update(
+        format!(
+            "depth {} most {} rdkit {}",
+            config.depth,
+            config.chemistry.max_products,
+            rdkit_version()
+        )
+        .as_bytes(),
+    );
+    format!("{:032x}", hash.digest128())
+}
+
+/// The table names, each with the reactions whose products it holds.
+fn table_plan(config: &Config) -> Vec<(String, Range<usize>)> {
+    match config.layout {
+        Layout::Library => vec![(LIBRARY_TABLE.to_owned(), 0..config.reactions.len())],
+        Layout::PerRule => config
+            .reactions
+            .iter()
+            .enumerate()
+            .map(|(i, r)| (r.id.clone(), i..i + 1))
+            .collect(),
+    }
+}
+
+/// Names of all tables of a shard, the rejects included.
+pub(crate) fn table_names(config: &Config) -> Vec<String> {
+    let mut names: Vec<String> = table_plan(config)
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
+    names.push("rejects".to_owned());
+    names
+}
+
+/// Runs rows `rows` of the library into `dir`, starting with `kernels` (compiled for all reactions).
+///
+/// # Errors
+/// I/O, a damaged library, a limit that is too small for what a parent needs.
+pub(crate) fn run(
+    config: &Config,
+    budget: &Budget,
+    rows: Range<u64>,
+    dir: &Path,
+    kernels: Vec<Kernel>,
+) -> anyhow::Result<Done> {
+    let input = config.input.as_ref().context("no library is open")?;
+    let times = StageTimer::start();
+    let cpu_before = cpu_seconds(budget, &times);
+    fs_err::create_dir_all(dir)?;
+    // A shard that is done again is not complete until it is done again.
+    remove_if_there(&dir.join(SHARD_SIDECAR))?;
+
+    let plan = table_plan(config);
+    let keep = kept_fields(config, input)?;
+    let mut writers = Vec::new();
+    let mut tables = Vec::new();
+    for (name, reactions) in &plan {
+        let mut meta = Meta::new(Kind::Product);
+        meta.rule = Some(match config.layout {
+            Layout::PerRule => name.clone(),
+            Layout::Library => rules_name(config),
+        });
+        meta.rule_fingerprint = Some(rule_fingerprint(config, reactions.clone()));
+        meta.rdkit_version = Some(rdkit_version());
+        let (writer, schema) = create(dir, name, &keep, &meta)?;
+        tables.push(Table::new(schema));
+        writers.push(writer);
+    }
+    writers.push(create_rejects(dir, &rdkit_version())?);
+
+    // With several steps and a table per rule, every rule is its own expansion.
+    let apart = config.layout == Layout::PerRule && config.depth > 1;
+    let labels = Labels::new(&config.reactions, config.depth, !apart);
+    let dictionaries = Dictionaries::new(&labels);
+    let ids: Vec<String> = config.reactions.iter().map(|r| r.id.clone()).collect();
+    let groups: Vec<Group> = if apart {
+        (0..config.reactions.len())
+            .map(|r| Group::new(r, Vec::new(), Tables::One(r)))
+            .collect()
+    } else {
+        let tables = match config.layout {
+            Layout::PerRule => Tables::PerReaction,
+            Layout::Library => Tables::One(0),
+        };
+        vec![Group::new(0, kernels, tables)]
+    };
+    let make = |group: usize| -> anyhow::Result<Kernel> {
+        let reactions = if apart {
+            &config.reactions[group..=group]
+        } else {
+            &config.reactions[..]
+        };
+        Ok(Kernel::new(reactions, &config.chemistry)?)
+    };
+    let label_of = |path: &[u16], first: usize| labels.index(path, first);
+
+    let state = fixed_bytes(tables.len(), allowance(config));
+    let threads = affordable_threads(config, budget, state);
+    let mut threads_held = budget.pool().claim("threads and RDKit");
+    threads_held.try_grow(THREAD_BYTES * threads as u64)?;
+    let room = budget
+        .pool()
+        .available()
+        .saturating_sub(state + ENCODE_BYTES + 2 * READ_BYTES);
+    // A parent whose estimate is larger runs while nothing else does.
+    let most = (room / 2).max(BATCH_BYTES);
+
+    let read = ReadOptions {
+        rows: Some(rows.clone()),
+        columns: Some(columns(&input.smiles_column, &config.keep)),
+        batch_bytes: READ_BYTES,
+        ..ReadOptions::default()
+    };
+    let mut source = ParentSource::new(
+        config,
+        input.reader.batches(read)?,
+        rows.start,
+        &input.smiles_column,
+        most,
+    );
+    let progress = Progress::rows(Some(rows.end - rows.start), "transform");
+    let mut collector = Collector::new(
+        tables,
+        &dictionaries,
+        &ids,
+        allowance(config),
+        &times,
+        &progress,
+    );
+    let num_tables = plan.len();
+    let schemas: Vec<_> = writers.iter().map(|w| w.writer_schema().clone()).collect();
+
+    Cascade::new(budget.pool())
+        .threads(threads)
+        .source("read", 2 * READ_BYTES, 4 * READ_BYTES, || {
+            let _guard = times.time("read");
+            source.next()
+        })
+        .map(
+            "react",
+            room / 2,
+            |parents| parents.estimate_bytes,
+            |parents| {
+                let _guard = times.time("react");
+                let first = parents.first_row;
+                let rows = parents.smiles.len();
+                react(
+                    parents,
+                    &groups,
+                    num_tables,
+                    ids.len(),
+                    config.depth,
+                    &label_of,
+                    &make,
+                )
+                .with_context(|| {
+                    format!(
+                        "rows {first}..{} of `{}`",
+                        first + rows as u64,
+                        input.path.display()
+                    )
+                })
+            },
+        )
+        .accumulate(
+            "deduplicate",
+            u64::MAX,
+            halocline_cascade::After::Keep,
+            Stage(&mut collector),
+        )
+        .map(
+            "encode",
+            room / 4,
+            |_| ENCODE_BYTES,
+            |Cut { table, rows }| {
+                let _guard = times.time("encode");
+                let group = rows
+                    .encode(&schemas[table])
+                    .context("cannot encode a row group")?;
+                Ok(Encoded { table, group })
+            },
+        )
+        .sink("write", |Encoded { table, group }| {
+            let _guard = times.time("write");
+            budget.observe();
+            writers[table].append(group)?;
+            Ok(())
+        })
+        .run()
+        .map_err(|error| anyhow!(error))
+        .with_context(|| format!("`{}`", input.path.display()))?;
+
+    let Collector {
+        tables,
+        rejects,
+        counts,
+        profile,
+        rows_in,
+        ..
+    } = collector;
+    progress.finish();
+    drop(threads_held);
+    assert!(
+        rows_in == rows.end - rows.start,
+        "rows {}..{} were asked for, {rows_in} went through",
+        rows.start,
+        rows.end
+    );
+
+    let mut published = Vec::new();
+    for writer in writers {
+        published.push(finish(writer, &times)?);
+    }
+    let mut base = Sidecar::new("halo-transform-shard");
+    base.close(budget, &times);
+    base.cpu_seconds -= cpu_before;
+    add_kernel_stages(&mut base, &profile, threads);
+    base.rdkit_version = Some(rdkit_version());
+    base.input_fingerprint = Some(input.fingerprint.clone());
+    base.rows_in = rows_in;
+    base.rows_rejected = rejects.whole.clone();
+    base.rows_done = rows_in - rejects.whole.values().sum::<u64>();
+    base.extra
+        .insert("source_file".to_owned(), input.path.display().to_string());
+    base.extra
+        .insert("rows".to_owned(), format!("{}..{}", rows.start, rows.end));
+    base.extra.insert("key".to_owned(), key(config, &rows));
+    if let Some(class) = &config.class {
+        base.extra.insert("class".to_owned(), class.clone());
+    }
+    base.counts.insert("threads".to_owned(), threads as u64);
+    base.counts
+        .insert("parsed_light".to_owned(), profile.light_parsed);
+    base.counts
+        .insert("products_edited".to_owned(), profile.edited);
+
+    let mut done = Done {
+        rows_in,
+        tables: BTreeMap::new(),
+        kernels: groups.into_iter().flat_map(Group::into_kernels).collect(),
+    };
+    if apart {
+        done.kernels.clear();
+    }
+    for ((table, (name, reactions)), file) in tables.iter().zip(&plan).zip(&published) {
+        let mut sidecar = base.clone();
+        sidecar.rows_out = table.rows_out;
+        sidecar.duplicates = table.duplicates;
+        sidecar.distinct_estimate = Some(table.distinct.estimate());
+        sidecar.hll = Some(table.distinct.clone());
+        sidecar.rule_fingerprint = Some(rule_fingerprint(config, reactions.clone()));
+        sidecar.output = Some(output(name, file));
+        add_counts(
+            &mut sidecar,
+            &counts[reactions.clone()],
+            &ids[reactions.clone()],
+        );
+        sidecar.write(&Sidecar::path_for(&dir.join(format!("{name}.parquet"))))?;
+        done.tables.insert(name.clone(), file.clone());
+    }
+    let all = rule_fingerprint(config, 0..config.reactions.len());
+    if let Some(file) = published.last() {
+        let mut sidecar = base.clone();
+        sidecar.rows_out = rejects.rows_out;
+        sidecar.output = Some(output("rejects", file));
+        sidecar.write(&Sidecar::path_for(&dir.join("rejects.parquet")))?;
+        done.tables.insert("rejects".to_owned(), file.clone());
+    }
+    base.rule_fingerprint = Some(all);
+    base.rows_out = tables.iter().map(|t| t.rows_out).sum();
+    base.duplicates = tables.iter().map(|t| t.duplicates).sum();
+    add_counts(&mut base, &counts, &ids);
+    base.write(&dir.join(SHARD_SIDECAR))?;
+    report(config, &base);
+    Ok(done)
+}
+
+fn finish(writer: TableWriter, times: &StageTimer) -> anyhow::Result<Published> {
+    let _guard = times.time("write");
+    Ok(writer.finish()?)
+}
+
+fn report(config: &Config, base: &Sidecar) {
+    tracing::info!(
+        "{} parents, {} rejected, {} products, {} duplicates in the shard, {:.1} s",
+        base.rows_in,
+        base.rows_in - base.rows_done,
+        base.rows_out,
+        base.duplicates,
+        base.wall_seconds
+    );
+    if config.profile {
+        for (stage, seconds) in &base.stages {
+            tracing::info!(
+                "{stage}: {:.3} s CPU, {:.3} s wall",
+                seconds.cpu_seconds,
+                seconds.wall_seconds
+            );
+        }
+    }
+}
+
+/// Sums over the table's rules, and with several rules also each rule's own, as `sites_matched:{rule}`.
+fn add_counts(sidecar: &mut Sidecar, counts: &[Counts], ids: &[String]) {
+    let mut sum = Counts::default();
+    let mut put = |name: &str, rule: Option<&str>, value: u64| {
+        let key = rule.map_or_else(|| name.to_owned(), |rule| format!("{name}:{rule}"));
+        sidecar.counts.insert(key, value);
+    };
+    let mut put_all = |c: &Counts, rule: Option<&str>| {
+        put("sites_matched", rule, c.matched);
+        put("sites_masked", rule, c.masked);
+        put("sites_capped", rule, c.capped);
+        put("products_made", rule, c.products);
+        put("products_failed", rule, c.failed);
+    };
+    for (c, id) in counts.iter().zip(ids) {
+        sum.add(c);
+        if counts.len() > 1 {
+            put_all(c, Some(id));
+        }
+    }
+    put_all(&sum, None);
+}
+
+/// The kernel's own clock, as stages within `react`, and the time threads had nothing to do.
+fn add_kernel_stages(sidecar: &mut Sidecar, profile: &halocline_chem::Profile, threads: usize) {
+    let busy: f64 = sidecar.stages.values().map(|s| s.wall_seconds).sum();
+    for (name, ns) in [
+        ("react.parse", profile.parse_ns),
+        ("react.match", profile.match_ns),
+        ("react.edit", profile.edit_ns),
+        ("react.full_route", profile.full_ns),
+        ("react.canonicalise", profile.write_ns),
+    ] {
+        let seconds = ns as f64 / 1e9;
+        sidecar.stages.insert(
+            name.to_owned(),
+            StageSeconds {
+                cpu_seconds: seconds,
+                wall_seconds: seconds,
+            },
+        );
+    }
+    let wait = (sidecar.wall_seconds * threads as f64 - busy).max(0.0);
+    sidecar.stages.insert(
+        "wait".to_owned(),
+        StageSeconds {
+            cpu_seconds: 0.0,
+            wall_seconds: wait,
+        },
+    );
+}
+
+/// Threads the budget carries beside the state of the tables and two batches in flight for each.
+fn affordable_threads(config: &Config, budget: &Budget, state: u64) -> usize {
+    let fixed = state + ENCODE_BYTES + 2 * READ_BYTES;
+    let room = budget.pool().available().saturating_sub(fixed);
+    let most = (room / (THREAD_BYTES + 2 * BATCH_BYTES)).max(1) as usize;
+    if most < config.threads {
+        tracing::warn!(
+            "--memory-limit {} carries {most} of the {} threads asked for",
+            config.limit,
+            config.threads
+        );
+    }
+    most.min(config.threads)
+}
+
+fn kept_fields(config: &Config, input: &Input) -> anyhow::Result<Vec<Field>> {
+    config
+        .keep
+        .iter()
+        .map(|name| Ok(input.reader.column(name)?.1.clone()))
+        .collect()
+}
+
+fn rules_name(config: &Config) -> String {
+    config.rules_path.file_stem().map_or_else(
+        || "library".to_owned(),
+        |s| s.to_string_lossy().into_owned(),
+    )
+}
+
+fn cpu_seconds(budget: &Budget, times: &StageTimer) -> f64 {
+    let mut scratch = Sidecar::new("");
+    scratch.close(budget, times);
+    scratch.cpu_seconds
+}
+
+fn remove_if_there(path: &Path) -> anyhow::Result<()> {
+    match fs_err::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}

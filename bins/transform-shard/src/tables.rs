@@ -1,0 +1,417 @@
+//! The output side: for each table the set of keys seen, the rows that wait for a row group, and the file.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use arrow::array::{
+    Array, ArrayRef, DictionaryArray, Int32Array, ListArray, RecordBatch, StringArray, UInt32Array,
+    builder::{Int32Builder, Int64Builder, StringBuilder},
+};
+use arrow::buffer::{OffsetBuffer, ScalarBuffer};
+use arrow::compute::{concat, take};
+use arrow::datatypes::{Field, Int32Type, SchemaRef};
+use halocline_cli::sidecar::Output;
+use halocline_rules::Reaction;
+use halocline_table::{
+    Kind, Meta, Published, RowGroupCutter, RowGroupRows, SHARD_ROW_GROUP_BYTES, TableWriter,
+    WriterOptions, product_schema, rejects_schema, schema,
+};
+
+use crate::parents::Parents;
+use crate::react::{Reject, Rows};
+
+/// Raw bytes of rows that wait before they are made into a batch.
+pub(crate) const PENDING_BYTES: usize = 96 << 10;
+
+/// Keys are hashes already; the set takes their low half as they are.
+#[derive(Default)]
+pub(crate) struct Identity(u64);
+
+impl Hasher for Identity {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        let mut low = [0; 8];
+        let n = bytes.len().min(8);
+        low[..n].copy_from_slice(&bytes[..n]);
+        self.0 = u64::from_ne_bytes(low);
+    }
+    fn write_u128(&mut self, key: u128) {
+        self.0 = key as u64;
+    }
+}
+
+/// Keys seen so far in one table. Grows while the shard's allowance lasts, then knows only what it has; what it lets
+/// through twice the merge folds.
+#[derive(Default)]
+pub(crate) struct Seen(hashbrown::HashSet<u128, BuildHasherDefault<Identity>>);
+
+/// Bytes one entry of [`Seen`] may cost: 17 per slot, load down to 7/16 right after growing, with the old table beside.
+pub(crate) const BYTES_PER_KEY: u64 = 60;
+
+impl Seen {
+    /// `true` when the key is new. `allowance` is the number of entries all tables of the shard may still add.
+    pub(crate) fn insert(&mut self, key: u128, allowance: &mut u64) -> bool {
+        if *allowance == 0 {
+            return !self.0.contains(&key);
+        }
+        let fresh = self.0.insert(key);
+        *allowance -= u64::from(fresh);
+        fresh
+    }
+}
+
+/// Id, label and family of every rule path that has come up, shared by all rows through dictionaries.
+pub(crate) struct Labels {
+    paths: HashMap<Vec<u32>, u32>,
+    ids: Vec<String>,
+    labels: Vec<String>,
+    families: Vec<String>,
+}
+
+impl Labels {
+    /// One entry per reaction, and one per path of `depth` reactions where products have more than one step.
+    pub(crate) fn new(reactions: &[Reaction], depth: u32, across_rules: bool) -> Self {
+        let mut all = Self {
+            paths: HashMap::new(),
+            ids: Vec::new(),
+            labels: Vec::new(),
+            families: Vec::new(),
+        };
+        let mut frontier: Vec<Vec<u32>> = vec![Vec::new()];
+        for step in 0..depth {
+            let mut next = Vec::new();
+            for path in frontier {
+                for r in 0..reactions.len() as u32 {
+                    if step > 0 && !across_rules && path[0] != r {
+                        continue;
+                    }
+                    let mut longer = path.clone();
+                    longer.push(r);
+                    next.push(longer);
+                }
+            }
+            frontier = next;
+        }
+        for path in frontier {
+            let joined = |text: fn(&Reaction) -> &str| {
+                path.iter()
+                    .map(|r| text(&reactions[*r as usize]))
+                    .collect::<Vec<_>>()
+                    .join("+")
+            };
+            all.ids.push(joined(|r| &r.id));
+            all.labels.push(joined(|r| &r.label));
+            all.families.push(joined(|r| &r.family));
+            all.paths.insert(path, all.ids.len() as u32 - 1);
+        }
+        all
+    }
+
+    /// Index of a path given as a group's rule indices.
+    pub(crate) fn index(&self, path: &[u16], first_reaction: usize) -> u32 {
+        if let [only] = path {
+            return (usize::from(*only) + first_reaction) as u32;
+        }
+        let path: Vec<u32> = path
+            .iter()
+            .map(|r| (usize::from(*r) + first_reaction) as u32)
+            .collect();
+        match self.paths.get(&path) {
+            Some(index) => *index,
+            None => panic!("the kernel gave a rule path that does not exist: {path:?}"),
+        }
+    }
+}
+
+/// One table in the making.
+pub(crate) struct Table {
+    schema: SchemaRef,
+    seen: Seen,
+    cutter: RowGroupCutter,
+    pending: Pending,
+    pub rows_out: u64,
+    pub duplicates: u64,
+    pub distinct: halocline_cli::distinct::Distinct,
+}
+
+#[derive(Default)]
+struct Pending {
+    smiles: StringBuilder,
+    source: StringBuilder,
+    source_row: Int64Builder,
+    labels: Int32Builder,
+    site: Int32Builder,
+    atoms: Vec<i32>,
+    atom_ends: Vec<i32>,
+    /// Pieces of each kept column.
+    kept: Vec<Vec<ArrayRef>>,
+    bytes: usize,
+}
+
+impl Table {
+    pub(crate) fn new(schema: SchemaRef) -> Self {
+        Self {
+            schema,
+            seen: Seen::default(),
+            cutter: RowGroupCutter::new(SHARD_ROW_GROUP_BYTES),
+            pending: Pending::default(),
+            rows_out: 0,
+            duplicates: 0,
+            distinct: halocline_cli::distinct::Distinct::default(),
+        }
+    }
+
+    /// Adds the rows whose key is new, and returns the row groups that are full.
+    pub(crate) fn add(
+        &mut self,
+        rows: &Rows,
+        parents: &Parents,
+        labels: &Dictionaries,
+        allowance: &mut u64,
+    ) -> anyhow::Result<Vec<RowGroupRows>> {
+        let mut kept_parents: Vec<u32> = Vec::new();
+        for i in 0..rows.len() {
+            if !self.seen.insert(rows.keys[i], allowance) {
+                self.duplicates += 1;
+                continue;
+            }
+            // The low half is what `halo-dedup-merge` counts too, so that estimators can be united.
+            self.distinct.insert(rows.keys[i] as u64);
+            let parent = rows.parents[i];
+            let source = parents.smiles.value(parent as usize);
+            let pending = &mut self.pending;
+            pending.smiles.append_value(rows.smiles(i));
+            pending.source.append_value(source);
+            pending
+                .source_row
+                .append_value((parents.first_row + u64::from(parent)) as i64);
+            pending.labels.append_value(rows.labels[i] as i32);
+            pending.site.append_value(rows.sites[i]);
+            pending.atoms.extend_from_slice(rows.atoms(i));
+            pending.atom_ends.push(pending.atoms.len() as i32);
+            pending.bytes += rows.smiles(i).len() + source.len() + rows.atoms(i).len() * 4 + 40;
+            kept_parents.push(parent);
+        }
+        self.rows_out += kept_parents.len() as u64;
+        if !parents.kept.is_empty() && !kept_parents.is_empty() {
+            let indices = UInt32Array::from(kept_parents);
+            self.pending.kept.resize_with(parents.kept.len(), Vec::new);
+            for (pieces, column) in self.pending.kept.iter_mut().zip(&parents.kept) {
+                let piece = take(column, &indices, None)?;
+                self.pending.bytes += piece.get_array_memory_size();
+                pieces.push(piece);
+            }
+        }
+        if self.pending.bytes >= PENDING_BYTES {
+            self.flush(labels)
+        } else {
+            Ok(Vec::new())
+        }
+    }
+
+    fn flush(&mut self, labels: &Dictionaries) -> anyhow::Result<Vec<RowGroupRows>> {
+        if self.pending.atom_ends.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut pending = std::mem::take(&mut self.pending);
+        let keys = pending.labels.finish();
+        let offsets: ScalarBuffer<i32> = std::iter::once(0).chain(pending.atom_ends).collect();
+        let atoms = ListArray::try_new(
+            schema::site_atom_field(),
+            OffsetBuffer::new(offsets),
+            Arc::new(Int32Array::from(pending.atoms)),
+            None,
+        )?;
+        let mut columns: Vec<ArrayRef> = vec![
+            Arc::new(pending.smiles.finish()),
+            Arc::new(pending.source.finish()),
+            Arc::new(pending.source_row.finish()),
+            Arc::new(labels.array(&keys, &labels.ids)?),
+            Arc::new(labels.array(&keys, &labels.labels)?),
+            Arc::new(labels.array(&keys, &labels.families)?),
+            Arc::new(pending.site.finish()),
+            Arc::new(atoms),
+        ];
+        for pieces in pending.kept {
+            let pieces: Vec<&dyn Array> = pieces.iter().map(AsRef::as_ref).collect();
+            columns.push(concat(&pieces)?);
+        }
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
+        Ok(self.cutter.push(&batch))
+    }
+
+    /// The row groups that are left.
+    pub(crate) fn finish(&mut self, labels: &Dictionaries) -> anyhow::Result<Vec<RowGroupRows>> {
+        let mut groups = self.flush(labels)?;
+        groups.extend(self.cutter.finish());
+        Ok(groups)
+    }
+}
+
+/// The values of the three rule columns, shared by every batch.
+pub(crate) struct Dictionaries {
+    ids: Arc<StringArray>,
+    labels: Arc<StringArray>,
+    families: Arc<StringArray>,
+}
+
+impl Dictionaries {
+    pub(crate) fn new(labels: &Labels) -> Self {
+        let array = |texts: &[String]| Arc::new(StringArray::from_iter_values(texts));
+        Self {
+            ids: array(&labels.ids),
+            labels: array(&labels.labels),
+            families: array(&labels.families),
+        }
+    }
+
+    fn array(
+        &self,
+        keys: &Int32Array,
+        values: &Arc<StringArray>,
+    ) -> anyhow::Result<DictionaryArray<Int32Type>> {
+        Ok(DictionaryArray::try_new(
+            keys.clone(),
+            Arc::clone(values) as ArrayRef,
+        )?)
+    }
+}
+
+/// The rejects table in the making: few rows, so one batch at a time.
+#[derive(Default)]
+pub(crate) struct Rejects {
+    row: Int64Builder,
+    smiles: StringBuilder,
+    rule: Vec<Option<u32>>,
+    stage: Vec<&'static str>,
+    site: Int32Builder,
+    reason: StringBuilder,
+    bytes: usize,
+    cutter: Option<RowGroupCutter>,
+    pub whole: BTreeMap<String, u64>,
+    pub rows_out: u64,
+}
+
+impl Rejects {
+    pub(crate) fn add(
+        &mut self,
+        rejects: &[Reject],
+        parents: &Parents,
+        ids: &[String],
+    ) -> anyhow::Result<Vec<RowGroupRows>> {
+        for reject in rejects {
+            let parent = reject.parent as usize;
+            self.row
+                .append_value((parents.first_row + u64::from(reject.parent)) as i64);
+            if parents.smiles.is_null(parent) {
+                self.smiles.append_null();
+            } else {
+                self.smiles.append_value(parents.smiles.value(parent));
+                self.bytes += parents.smiles.value(parent).len();
+            }
+            if reject.reaction.is_none() {
+                *self
+                    .whole
+                    .entry(reject.stage.name().to_owned())
+                    .or_default() += 1;
+            }
+            self.rule.push(reject.reaction);
+            self.stage.push(reject.stage.name());
+            self.site.append_option(reject.site);
+            self.reason.append_value(&reject.reason);
+            self.bytes += reject.reason.len() + 40;
+        }
+        self.rows_out += rejects.len() as u64;
+        if self.bytes >= PENDING_BYTES {
+            self.flush(ids)
+        } else {
+            Ok(Vec::new())
+        }
+    }
+
+    fn flush(&mut self, ids: &[String]) -> anyhow::Result<Vec<RowGroupRows>> {
+        if self.stage.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.bytes = 0;
+        let rule: DictionaryArray<Int32Type> = std::mem::take(&mut self.rule)
+            .into_iter()
+            .map(|r| r.map(|r| ids[r as usize].as_str()))
+            .collect();
+        let stage: DictionaryArray<Int32Type> =
+            std::mem::take(&mut self.stage).into_iter().collect();
+        let batch = RecordBatch::try_new(
+            rejects_schema(),
+            vec![
+                Arc::new(self.row.finish()),
+                Arc::new(self.smiles.finish()),
+                Arc::new(rule),
+                Arc::new(stage),
+                Arc::new(self.site.finish()),
+                Arc::new(self.reason.finish()),
+            ],
+        )?;
+        let cutter = self
+            .cutter
+            .get_or_insert_with(|| RowGroupCutter::new(SHARD_ROW_GROUP_BYTES));
+        Ok(cutter.push(&batch))
+    }
+
+    pub(crate) fn finish(&mut self, ids: &[String]) -> anyhow::Result<Vec<RowGroupRows>> {
+        let mut groups = self.flush(ids)?;
+        groups.extend(self.cutter.as_mut().and_then(RowGroupCutter::finish));
+        Ok(groups)
+    }
+}
+
+/// Opens the file of one product table.
+///
+/// # Errors
+/// A kept column that cannot be carried, or a folder that cannot be written.
+pub(crate) fn create(
+    dir: &Path,
+    name: &str,
+    keep: &[Field],
+    meta: &Meta,
+) -> anyhow::Result<(TableWriter, SchemaRef)> {
+    let schema = product_schema(keep)?;
+    let writer = TableWriter::create(file_of(dir, name), &schema, meta, options())?;
+    Ok((writer, schema))
+}
+
+/// Opens the rejects table.
+///
+/// # Errors
+/// A folder that cannot be written.
+pub(crate) fn create_rejects(dir: &Path, rdkit: &str) -> anyhow::Result<TableWriter> {
+    let mut meta = Meta::new(Kind::Rejects);
+    meta.rdkit_version = Some(rdkit.to_owned());
+    TableWriter::create(file_of(dir, "rejects"), &rejects_schema(), &meta, options())
+        .context("rejects table")
+}
+
+fn options() -> WriterOptions {
+    WriterOptions {
+        row_group_bytes: SHARD_ROW_GROUP_BYTES,
+    }
+}
+
+/// `{dir}/{name}.parquet`.
+pub(crate) fn file_of(dir: &Path, name: &str) -> PathBuf {
+    dir.join(format!("{name}.parquet"))
+}
+
+/// What a sidecar says of a published file.
+pub(crate) fn output(name: &str, published: &Published) -> Output {
+    Output {
+        path: format!("{name}.parquet"),
+        rows: published.rows,
+        bytes: published.bytes,
+        xxh3_128: published.xxh3_128.clone(),
+    }
+}
