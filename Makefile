@@ -47,6 +47,15 @@ bench: build ## the benchmarks; raw runs land in benches/runs, tables in benches
 	@scripts/setup.sh test bench
 	benches/run
 
+.PHONY: soak
+soak: ## all 68,000 natural products through 1X and every rule, on 2 cores and 2 GiB, unattended
+	scripts/soak.sh
+
+.PHONY: torture
+torture: setup-test ## 200 random kills of both engines; the products must come out the same
+	cargo build --locked --release --workspace --bins
+	HALOCLINE_KILLS=200 cargo test --locked --release -p halocline-tests --test kills -- --nocapture
+
 .PHONY: clean
 clean: ## remove what was built and computed: target, results, the Python environments
 	rm -rf target results logs benchmarks .snakemake .cache .venv .venv-test .venv-bench-2022 .venv-bench-newest

@@ -8,6 +8,7 @@
 #![expect(clippy::print_stderr, reason = "stderr is where a test speaks")]
 
 pub mod memory;
+pub mod place;
 
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
