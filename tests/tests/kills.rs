@@ -201,26 +201,13 @@ fn drive_survives_kills() {
 
 #[test]
 fn drive_survives_being_asked_to_stop() {
-    survives(
-        "halo-drive",
-        Signal::SIGTERM,
-        kills() / 2,
-        Place::drive,
-        |_| (),
-    );
-    survives(
-        "halo-drive",
-        Signal::SIGINT,
-        kills() / 2,
-        Place::drive,
-        |_| (),
-    );
+    survives(Signal::SIGTERM, kills() / 2, Place::drive, |_| ());
+    survives(Signal::SIGINT, kills() / 2, Place::drive, |_| ());
 }
 
 #[test]
 fn snakemake_survives_kills() {
     survives(
-        "snakemake",
         Signal::SIGKILL,
         kills() / 2,
         Place::snakemake,

@@ -1,7 +1,5 @@
 //! The whole pipeline on ten molecules of each class, under both engines, with the binaries of this profile.
 
-#![expect(clippy::unwrap_used, reason = "a failed precondition is a failed test")]
-
 use halocline_tests::place::{JOBS, LIBRARIES, Place};
 use halocline_tests::{json, run, scratch, table};
 use std::path::PathBuf;
