@@ -61,6 +61,13 @@ pub(crate) struct PlanArgs {
     #[arg(long, value_enum, default_value_t = Format::Json)]
     pub format: Format,
 
+    /// For engines: say of each job whether it is complete, and set aside the records of those that
+    /// are not, so that "its record exists" means "it is complete"
+    ///
+    /// A record that was set aside is taken back when it holds again.
+    #[arg(long)]
+    pub settle: bool,
+
     #[command(flatten)]
     pub common: Common,
 }
@@ -152,20 +159,17 @@ pub(crate) struct StatusArgs {
     pub common: Common,
 }
 
-/// Record jobs that another engine has just completed
+/// Record a job that another engine has just completed
 ///
-/// Snakemake calls this after each job's command, so that `run` and `status` know of it. The
+/// Snakemake calls this after each job's command, so that both engines know what is complete. The
 /// outputs must exist and agree with their sidecars.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
-  halo-drive record merge/lipid-1X_FG_CARBOXYL__COOH__TO__COCl")]
+  halo-drive record \"$(halo-drive plan --settle | jq -r '.jobs[0].record')\"")]
 pub(crate) struct RecordArgs {
-    #[command(flatten)]
-    pub source: Source,
-
-    /// Ids of the jobs, as in `plan`
-    #[arg(required = true, value_name = "JOB")]
-    pub jobs: Vec<String>,
+    /// What to record: the text under `record` in `plan --settle`
+    #[arg(value_name = "TEXT")]
+    pub text: String,
 
     #[command(flatten)]
     pub common: Common,

@@ -19,6 +19,7 @@ use crate::children::{self, Busy, Child};
 use crate::facts::{self, Planned};
 use crate::lock::Lock;
 use crate::progress::{Pace, people};
+use crate::record::Subject;
 use crate::schedule::{Schedule, Standing};
 use crate::status::Journal;
 use crate::{record, select, show};
@@ -257,7 +258,10 @@ impl<'a> Run<'a> {
                     self.incomplete_report = true;
                     return Ok(());
                 }
-                match record::write(&self.planned.table, job, Some(wall.as_secs_f64())) {
+                match record::write(
+                    &Subject::new(&self.planned.table, job),
+                    Some(wall.as_secs_f64()),
+                ) {
                     Ok(()) => {
                         self.schedule.done(index);
                         self.pace.ended(job, wall);
