@@ -22,6 +22,12 @@ fn transforms_agree(tsv: &str) -> String {
     let library = library(dir.path(), tsv);
     let rows = format!("0..{}", tsv.lines().count() - 1);
     let rules = root().join("configs/transforms.yaml");
+    let text = fs_err::read_to_string(&rules).unwrap();
+    let names: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("  - name: "))
+        .collect();
+    assert_eq!(names.len(), 19);
     let ours = dir.path().join("ours");
     let mut shard = command("halo-transform-shard");
     shard
@@ -29,8 +35,13 @@ fn transforms_agree(tsv: &str) -> String {
         .arg(&library)
         .args(["--rows", &rows])
         .arg("--rules")
-        .arg(&rules);
-    run(shard.arg("--out-dir").arg(&ours).args(["--depth", "1"]));
+        .arg(&rules)
+        .arg("--rule")
+        .args(names);
+    run(shard
+        .arg("--out-dir")
+        .arg(&ours)
+        .args(["--depth", "1", "--threads", "2"]));
     oracle(
         &["transforms"],
         &[
