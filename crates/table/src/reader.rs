@@ -50,6 +50,9 @@ impl Default for ReadOptions {
     }
 }
 
+/// A zstd decompression context with its window (libzstd 1.5: 95 KiB and the page).
+const DECOMPRESSOR_BYTES: u64 = 128 << 10;
+
 /// An open table. Cheap to clone; may be read from several threads at once.
 #[derive(Debug, Clone)]
 pub struct TableReader {
@@ -191,6 +194,70 @@ impl TableReader {
         }
     }
 
+    /// Most bytes [`Batches`] of these options hold, for reserving ahead: two batches, and per
+    /// column the largest page (compressed and not), its dictionary and a decompressor.
+    ///
+    /// # Errors
+    /// [`TableError::Schema`] for a column that is not there.
+    pub fn reserve_bytes(&self, options: &ReadOptions) -> Result<u64, TableError> {
+        let (mask, _) = self.projection(options.columns.as_deref())?;
+        let metadata = self.parquet_metadata();
+        let leaves = metadata.file_metadata().schema_descr().num_columns();
+        let mut columns = vec![0u64; leaves];
+        for (group, chunks) in metadata.row_groups().iter().enumerate() {
+            let index = metadata.page_index_for_row_group(group);
+            for (leaf, chunk) in chunks.columns().iter().enumerate() {
+                if !mask.leaf_included(leaf) {
+                    continue;
+                }
+                let positive = |n: i64| u64::try_from(n).unwrap_or(0);
+                let (raw, stored) = (
+                    positive(chunk.uncompressed_size()),
+                    positive(chunk.compressed_size()),
+                );
+                let pages = match index.page_locations(leaf).and_then(|l| {
+                    l.iter()
+                        .map(|p| positive(i64::from(p.compressed_page_size)))
+                        .max()
+                }) {
+                    Some(largest) => {
+                        largest + (largest as f64 * raw as f64 / stored.max(1) as f64) as u64
+                    }
+                    // Writers end pages near 1 MiB.
+                    None => raw.min(1 << 20) + stored.min(1 << 20),
+                };
+                let dictionary = match chunk.dictionary_page_offset() {
+                    Some(_) => raw.min(1 << 20),
+                    None => 0,
+                };
+                columns[leaf] = columns[leaf].max(pages + dictionary + DECOMPRESSOR_BYTES);
+            }
+        }
+        Ok(columns.iter().sum::<u64>() + 2 * options.batch_bytes)
+    }
+
+    fn projection(
+        &self,
+        columns: Option<&[String]>,
+    ) -> Result<(ProjectionMask, Option<Vec<usize>>), TableError> {
+        let Some(names) = columns else {
+            return Ok((ProjectionMask::all(), None));
+        };
+        let mut roots = Vec::with_capacity(names.len());
+        for name in names {
+            roots.push(self.column(name)?.0);
+        }
+        let mut sorted = roots.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        if sorted.len() != roots.len() {
+            return Err(TableError::Schema("a column is asked for twice".to_owned()));
+        }
+        let mask = ProjectionMask::roots(self.arrow.parquet_schema(), roots.iter().copied());
+        let position = |root: &usize| sorted.binary_search(root).unwrap_or(0);
+        Ok((mask, Some(roots.iter().map(position).collect())))
+    }
+
     /// Reads batches in row order.
     ///
     /// # Errors
@@ -206,26 +273,7 @@ impl TableReader {
                 end: rows.end,
             });
         }
-        let (mask, order) = match &options.columns {
-            None => (ProjectionMask::all(), None),
-            Some(names) => {
-                let mut roots = Vec::with_capacity(names.len());
-                for name in names {
-                    roots.push(self.column(name)?.0);
-                }
-                let mut sorted = roots.clone();
-                sorted.sort_unstable();
-                sorted.dedup();
-                if sorted.len() != roots.len() {
-                    return Err(TableError::Schema("a column is asked for twice".to_owned()));
-                }
-                let mask =
-                    ProjectionMask::roots(self.arrow.parquet_schema(), roots.iter().copied());
-                let position = |root: &usize| sorted.binary_search(root).unwrap_or(0);
-                let order: Vec<usize> = roots.iter().map(position).collect();
-                (mask, Some(order))
-            }
-        };
+        let (mask, order) = self.projection(options.columns.as_deref())?;
         let schema = match &options.columns {
             None => Arc::clone(self.schema()),
             Some(names) => {

@@ -1,0 +1,416 @@
+//! `halo-split` as a person runs it.
+
+#![expect(clippy::unwrap_used, reason = "test helpers, too, fail by panicking")]
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use arrow::array::AsArray;
+use arrow::datatypes::{DataType, Int64Type};
+use halocline_cli::sidecar::Sidecar;
+use halocline_table::plan_file::Plan;
+use halocline_table::{ReadOptions, TableReader, file_digest};
+
+fn split(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_halo-split"))
+        .args(args)
+        .arg("-q")
+        .output()
+        .unwrap()
+}
+
+fn done(args: &[&str]) -> String {
+    let output = split(args);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn fails(args: &[&str]) -> String {
+    let output = split(args);
+    assert_eq!(output.status.code(), Some(2));
+    String::from_utf8(output.stderr).unwrap()
+}
+
+fn data(name: &str) -> String {
+    format!("{}/../../data/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn column(path: &Path, name: &str) -> Vec<Option<String>> {
+    let table = TableReader::open(path).unwrap();
+    let options = ReadOptions {
+        columns: Some(vec![name.to_owned()]),
+        ..ReadOptions::default()
+    };
+    let mut values = Vec::new();
+    for batch in table.batches(options).unwrap() {
+        let text = arrow::compute::cast(batch.unwrap().column(0), &DataType::Utf8).unwrap();
+        values.extend(text.as_string::<i32>().iter().map(|v| v.map(str::to_owned)));
+    }
+    values
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn the_demo_by_class() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("new/input");
+    let input = data("np_700.tsv");
+    done(&[
+        &input,
+        "--out-dir",
+        text(&out),
+        "--shards",
+        "4",
+        "--partition-by",
+        "class",
+        "--partitions",
+        "polyphenol,alkaloid,nothing",
+    ]);
+    let tsv = std::fs::read_to_string(&input).unwrap();
+    let rows: Vec<Vec<&str>> = tsv
+        .lines()
+        .skip(1)
+        .map(|l| l.split('\t').collect())
+        .collect();
+    for class in ["polyphenol", "alkaloid", "nothing"] {
+        let library = out.join(class).join("library.parquet");
+        let expected: Vec<_> = rows
+            .iter()
+            .filter(|r| r[2] == class)
+            .map(|r| Some(r[1].to_owned()))
+            .collect();
+        assert_eq!(column(&library, "smiles"), expected, "{class}");
+        let plan = Plan::read(&out.join(class).join("plan.json")).unwrap();
+        assert_eq!(plan.shards.len(), 4);
+        assert_eq!(plan.input, library);
+        assert_eq!(plan.input_rows, expected.len() as u64);
+        assert_eq!(plan.input_fingerprint, file_digest(&library).unwrap());
+        assert_eq!(plan.smiles_column, "smiles");
+        let sidecar = Sidecar::read(&Sidecar::path_for(&library)).unwrap();
+        assert_eq!(sidecar.output.unwrap().xxh3_128, plan.input_fingerprint);
+        Sidecar::read(&Sidecar::path_for(&out.join(class).join("plan.json"))).unwrap();
+    }
+    assert!(column(&out.join("polyphenol/library.parquet"), "id").len() > 50);
+    let whole = Sidecar::read(&Sidecar::path_for(&out.join("rejects.parquet"))).unwrap();
+    assert_eq!(whole.rows_in, rows.len() as u64);
+    let other = rows
+        .iter()
+        .filter(|r| r[2] != "polyphenol" && r[2] != "alkaloid")
+        .count();
+    assert_eq!(whole.counts["rows_other"], other as u64);
+    assert_eq!(whole.rows_out + other as u64, whole.rows_in);
+    assert!(whole.peak_rss_bytes <= whole.memory_limit_bytes);
+}
+
+#[test]
+fn bad_rows_go_to_rejects_with_their_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let input = dir.path().join("in.csv");
+    std::fs::write(
+        &input,
+        "name,SMILES,mw\na,CCO,46\nb,,1\nc,C\n\"d\ne\",CC,30\nf,N,17,x\ng,O,18\n",
+    )
+    .unwrap();
+    let out = dir.path().join("out");
+    done(&[text(&input), "--out-dir", text(&out), "--shards", "2"]);
+    let library = out.join("library.parquet");
+    assert_eq!(
+        column(&library, "name"),
+        ["a", "d\ne", "g"].map(|s| Some(s.to_owned()))
+    );
+    let table = TableReader::open(&library).unwrap();
+    assert_eq!(table.column("mw").unwrap().1.data_type(), &DataType::Int64);
+    let rejects = TableReader::open(out.join("rejects.parquet")).unwrap();
+    let batch = rejects
+        .batches(ReadOptions::default())
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        batch
+            .column(0)
+            .as_primitive::<Int64Type>()
+            .values()
+            .to_vec(),
+        [3, 4, 7]
+    );
+    assert_eq!(batch.column(1).as_string::<i32>().value(0), "empty SMILES");
+    assert_eq!(
+        batch.column(1).as_string::<i32>().value(1),
+        "2 columns where the header has 3"
+    );
+    assert_eq!(batch.column(2).as_string::<i32>().value(2), "f,N,17,x");
+    let sidecar = Sidecar::read(&Sidecar::path_for(&library)).unwrap();
+    assert_eq!(sidecar.rows_in, 3);
+    let whole = Sidecar::read(&Sidecar::path_for(&out.join("rejects.parquet"))).unwrap();
+    assert_eq!((whole.rows_in, whole.rows_rejected["column_count"]), (6, 2));
+}
+
+#[test]
+fn every_format_gives_the_same_library() {
+    let dir = tempfile::tempdir().unwrap();
+    let tsv = std::fs::read_to_string(data("np_700.tsv")).unwrap();
+    let pairs: Vec<(&str, &str)> = tsv
+        .lines()
+        .skip(1)
+        .map(|l| l.split('\t').collect::<Vec<_>>())
+        .map(|f| (f[1], f[0]))
+        .collect();
+    let table = |head: &str, gap: &str| {
+        let mut text = head.to_owned();
+        for (smiles, name) in &pairs {
+            text.push_str(&format!("{smiles}{gap}{name}\n"));
+        }
+        text.into_bytes()
+    };
+    let gz = |bytes: &[u8]| {
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gz.write_all(bytes).unwrap();
+        gz.finish().unwrap()
+    };
+    let mut digests = Vec::new();
+    for (file, bytes) in [
+        ("a.tsv", table("smiles\tname\n", "\t")),
+        ("a.csv", table("smiles,name\n", ",")),
+        ("a.smi", table("", "   ")),
+        ("b.smi", table("smiles name\n", " ")),
+        ("a.csv.gz", gz(&table("smiles,name\n", ","))),
+        (
+            "a.smi.zst",
+            zstd::encode_all(&table("", "\t")[..], 19).unwrap(),
+        ),
+    ] {
+        let input = dir.path().join(file);
+        std::fs::write(&input, bytes).unwrap();
+        let out = dir.path().join(format!("out-{file}"));
+        done(&[text(&input), "--out-dir", text(&out), "--shards", "3"]);
+        digests.push((file, file_digest(&out.join("library.parquet")).unwrap()));
+    }
+    assert!(digests.iter().all(|d| d.1 == digests[0].1), "{digests:?}");
+
+    // The library again as input: planned, not copied.
+    let library = dir.path().join("out-a.tsv/library.parquet");
+    let out = dir.path().join("again");
+    done(&[text(&library), "--out-dir", text(&out), "--shards", "3"]);
+    assert!(!out.join("library.parquet").exists());
+    let again = Plan::read(&out.join("plan.json")).unwrap();
+    let first = Plan::read(&dir.path().join("out-a.tsv/plan.json")).unwrap();
+    assert_eq!(again, first);
+    assert_eq!(column(&out.join("rejects.parquet"), "reason").len(), 0);
+}
+
+#[test]
+fn a_parquet_library_by_value_keeps_its_types() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = dir.path().join("first");
+    let input = data("np_700.tsv");
+    done(&[&input, "--out-dir", text(&first), "--shards", "1"]);
+    let library = first.join("library.parquet");
+    let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+    let by = [
+        "--shards",
+        "2",
+        "--partition-by",
+        "class",
+        "--partitions",
+        "lipid,terpenoid",
+    ];
+    let run = |input: &str, out: &PathBuf| {
+        let mut args = vec![input, "--out-dir", text(out)];
+        args.extend(by);
+        done(&args);
+    };
+    run(text(&library), &a);
+    run(&input, &b);
+    for class in ["lipid", "terpenoid"] {
+        let file = Path::new(class).join("library.parquet");
+        assert_eq!(
+            file_digest(&a.join(&file)).unwrap(),
+            file_digest(&b.join(&file)).unwrap(),
+            "from Parquet and from text the same bytes"
+        );
+    }
+}
+
+#[test]
+fn neither_memory_nor_passes_change_a_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let input = data("np_68k.tsv.gz");
+    let mut digests = Vec::new();
+    for limit in ["36MiB", "512MiB"] {
+        let out = dir.path().join(limit);
+        done(&[
+            &input,
+            "--out-dir",
+            text(&out),
+            "--shards",
+            "32",
+            "--memory-limit",
+            limit,
+            "--partition-by",
+            "class",
+            "--partitions",
+            "polyphenol,terpenoid,alkaloid,lipid,aa_peptide,other,polysaccharide",
+        ]);
+        let whole = Sidecar::read(&Sidecar::path_for(&out.join("rejects.parquet"))).unwrap();
+        assert!(
+            whole.peak_rss_bytes <= whole.memory_limit_bytes,
+            "{}",
+            whole.peak_rss_bytes
+        );
+        let mut of_limit = Vec::new();
+        for class in [
+            "polyphenol",
+            "terpenoid",
+            "alkaloid",
+            "lipid",
+            "aa_peptide",
+            "other",
+            "polysaccharide",
+        ] {
+            let plan = Plan::read(&out.join(class).join("plan.json")).unwrap();
+            of_limit.push((plan.input_fingerprint, plan.shards));
+        }
+        digests.push(of_limit);
+    }
+    assert_eq!(digests[0], digests[1]);
+}
+
+#[test]
+fn a_line_of_a_gigabyte_is_one_reject_within_the_limit() {
+    let dir = tempfile::tempdir().unwrap();
+    let input = dir.path().join("long.csv.gz");
+    let file = std::fs::File::create(&input).unwrap();
+    let mut gz = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+    gz.write_all(b"smiles\nCCO\n").unwrap();
+    let block = vec![b'C'; 1 << 20];
+    for _ in 0..256 {
+        gz.write_all(&block).unwrap();
+    }
+    gz.write_all(b"\nCC\n").unwrap();
+    gz.finish().unwrap();
+    let out = dir.path().join("out");
+    done(&[
+        text(&input),
+        "--out-dir",
+        text(&out),
+        "--shards",
+        "1",
+        "--memory-limit",
+        "48MiB",
+    ]);
+    assert_eq!(column(&out.join("library.parquet"), "smiles").len(), 2);
+    assert_eq!(
+        column(&out.join("rejects.parquet"), "line"),
+        [Some("3".to_owned())]
+    );
+    let whole = Sidecar::read(&Sidecar::path_for(&out.join("rejects.parquet"))).unwrap();
+    assert!(whole.peak_rss_bytes <= 48 << 20, "{}", whole.peak_rss_bytes);
+}
+
+#[test]
+fn errors_name_the_file_and_leave_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let file = |name: &str, bytes: &[u8]| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let cases = [
+        (file("none.tsv", b"id\tname\n1\ta\n"), "no SMILES column"),
+        (file("empty.csv", b""), "empty"),
+        (file("what.bin", b"hello"), "--format"),
+        (file("cut.parquet", b"PAR1 and then nothing"), "no footer"),
+        (file("cut.csv.gz", &[0x1f, 0x8b, 8, 0, 0]), "unexpected end"),
+    ];
+    for (path, word) in cases {
+        let error = fails(&[text(&path), "--out-dir", text(&out), "--shards", "2"]);
+        assert!(error.contains(word), "{error}");
+        assert!(
+            error.contains(path.file_name().unwrap().to_str().unwrap()),
+            "{error}"
+        );
+        assert_eq!(
+            error
+                .trim_end()
+                .lines()
+                .filter(|l| !l.starts_with("hint"))
+                .count(),
+            1,
+            "{error}"
+        );
+    }
+    let left: Vec<_> = std::fs::read_dir(&out).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+    let good = data("np_700.tsv");
+    for (args, word) in [
+        (vec!["--shards", "0"], "--shards is 0"),
+        (
+            vec![
+                "--shards",
+                "2",
+                "--partition-by",
+                "class",
+                "--partitions",
+                "../x",
+            ],
+            "`../x`",
+        ),
+        (
+            vec![
+                "--shards",
+                "2",
+                "--partition-by",
+                "klass",
+                "--partitions",
+                "x",
+            ],
+            "klass",
+        ),
+        (
+            vec!["--shards", "2", "--memory-limit", "12MiB"],
+            "least that works",
+        ),
+        (
+            vec!["--shards", "2", "--smiles-column", "Smiles"],
+            "no column `Smiles`",
+        ),
+    ] {
+        let mut all = vec![good.as_str(), "--out-dir", text(&out)];
+        all.extend(args);
+        let error = fails(&all);
+        assert!(error.contains(word), "{error}");
+    }
+}
+
+#[test]
+fn inspect_prints_a_profile_and_writes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let printed = Command::new(env!("CARGO_BIN_EXE_halo-split"))
+        .args([&data("np_700.tsv"), "--shards", "8", "--inspect"])
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    let printed = String::from_utf8(printed.stdout).unwrap();
+    for word in [
+        "rows      700",
+        "by position",
+        "shards",
+        "equal cost",
+        "equal rows",
+        "products  about",
+    ] {
+        assert!(printed.contains(word), "{word}: {printed}");
+    }
+    assert!(std::fs::read_dir(dir.path()).unwrap().next().is_none());
+}
