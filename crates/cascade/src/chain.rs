@@ -175,6 +175,13 @@ where
         }
     }
 
+    /// Sets how many bytes of the last stage's results may wait before that stage rests, where it
+    /// is not the stage's own limit. With 1, it rests while any result waits.
+    pub fn queue(self, queue_bytes: u64) -> Self {
+        self.last.set_limit(queue_bytes);
+        self
+    }
+
     /// Ends the chain: `consume` gets every item, in order.
     pub fn sink<F>(self, name: &'static str, consume: F) -> Ready<'env, E>
     where

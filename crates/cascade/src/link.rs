@@ -1,6 +1,7 @@
 //! The ordered, accounted queue between two stages.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use halocline_budget::Reservation;
@@ -16,7 +17,7 @@ pub(crate) struct Item<T> {
 #[derive(Debug)]
 pub(crate) struct Link<T> {
     /// Bytes on the link above which its producer is not started again.
-    limit_bytes: u64,
+    limit_bytes: AtomicU64,
     state: Mutex<State<T>>,
 }
 
@@ -43,7 +44,7 @@ pub(crate) enum Taken<T> {
 impl<T> Link<T> {
     pub(crate) fn new(limit_bytes: u64) -> Self {
         Self {
-            limit_bytes,
+            limit_bytes: AtomicU64::new(limit_bytes),
             state: Mutex::new(State {
                 queue: BTreeMap::new(),
                 next: 0,
@@ -51,6 +52,10 @@ impl<T> Link<T> {
                 total: None,
             }),
         }
+    }
+
+    pub(crate) fn set_limit(&self, bytes: u64) {
+        self.limit_bytes.store(bytes, Ordering::Relaxed);
     }
 
     fn state(&self) -> MutexGuard<'_, State<T>> {
@@ -87,7 +92,7 @@ impl<T> Link<T> {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.state().bytes >= self.limit_bytes
+        self.state().bytes >= self.limit_bytes.load(Ordering::Relaxed)
     }
 
     /// Number of items taken so far.

@@ -1,0 +1,421 @@
+//! The shards of a job: where they are, that they belong together, and how their rows are cut into
+//! units of reading.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::datatypes::{Schema, SchemaRef};
+use halocline_cli::distinct::Distinct;
+use halocline_cli::sidecar::Sidecar;
+use halocline_table::{Kind, Meta, TableReader};
+
+use crate::MergeError;
+
+/// `DIR/shard-*/TABLE` and `DIR/*/shard-*/TABLE`, by the number of the shard. The error is a text
+/// for the user.
+pub(crate) fn find_shards(dir: &Path, table: &Path) -> Result<Vec<PathBuf>, String> {
+    let mut found: Vec<(u64, PathBuf)> = Vec::new();
+    let mut folders = vec![dir.to_owned()];
+    folders.extend(subfolders(dir)?);
+    for folder in folders {
+        if shard_number(&folder).is_some() {
+            continue;
+        }
+        for shard in subfolders(&folder)? {
+            if let Some(number) = shard_number(&shard) {
+                let path = shard.join(table);
+                if !path.is_file() {
+                    return Err(format!("--table: `{}` is missing", path.display()));
+                }
+                found.push((number, path));
+            }
+        }
+    }
+    found.sort();
+    if let Some(pair) = found.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        let (a, b) = (pair[0].1.display(), pair[1].1.display());
+        return Err(format!("--shards-from: `{a}` and `{b}` are the same shard"));
+    }
+    if found.is_empty() {
+        return Err(format!(
+            "--shards-from: no shard-* folder under `{}`",
+            dir.display()
+        ));
+    }
+    Ok(found.into_iter().map(|(_, path)| path).collect())
+}
+
+fn subfolders(dir: &Path) -> Result<Vec<PathBuf>, String> {
+    let entries = fs_err::read_dir(dir).map_err(|error| format!("--shards-from: {error}"))?;
+    let mut folders = Vec::new();
+    for entry in entries {
+        let path = entry
+            .map_err(|error| format!("--shards-from: {error}"))?
+            .path();
+        if path.is_dir() {
+            folders.push(path);
+        }
+    }
+    Ok(folders)
+}
+
+fn shard_number(path: &Path) -> Option<u64> {
+    path.file_name()?
+        .to_str()?
+        .strip_prefix("shard-")?
+        .parse()
+        .ok()
+}
+
+/// One shard, as far as it is kept in memory.
+#[derive(Clone, Debug)]
+pub(crate) struct Shard {
+    pub(crate) path: PathBuf,
+    pub(crate) rows: u64,
+    /// Number of its first row among the rows of all shards.
+    pub(crate) first: u64,
+}
+
+/// What the sidecars of all shards say together. Empty when one of them is missing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Totals {
+    sidecars: usize,
+    pub(crate) rows_in: u64,
+    pub(crate) rows_done: u64,
+    pub(crate) rows_rejected: BTreeMap<String, u64>,
+    pub(crate) duplicates: u64,
+    pub(crate) cpu_seconds: f64,
+    pub(crate) counts: BTreeMap<String, u64>,
+    pub(crate) rule_fingerprint: Option<String>,
+    /// Of the key `smiles`.
+    pub(crate) distinct: Option<Distinct>,
+}
+
+impl Totals {
+    fn add(&mut self, sidecar: &Sidecar) {
+        let first = self.sidecars == 0;
+        self.sidecars += 1;
+        self.rows_in += sidecar.rows_in;
+        self.rows_done += sidecar.rows_done;
+        self.duplicates += sidecar.duplicates;
+        self.cpu_seconds += sidecar.cpu_seconds;
+        for (reason, rows) in &sidecar.rows_rejected {
+            *self.rows_rejected.entry(reason.clone()).or_default() += rows;
+        }
+        for (name, count) in &sidecar.counts {
+            *self.counts.entry(name.clone()).or_default() += count;
+        }
+        self.rule_fingerprint.clone_from(&sidecar.rule_fingerprint);
+        match (&mut self.distinct, &sidecar.hll) {
+            (Some(all), Some(one)) => all.merge(one),
+            (None, Some(one)) if first => self.distinct = Some(one.clone()),
+            _ => self.distinct = None,
+        }
+    }
+}
+
+/// Consecutive rows of one shard that begin and end at row groups.
+#[derive(Clone, Debug)]
+pub(crate) struct Unit {
+    pub(crate) shard: usize,
+    pub(crate) rows: Range<u64>,
+}
+
+/// Rows of a unit, so that threads have enough units and units enough rows.
+const UNIT_ROWS: u64 = 1 << 18;
+
+/// All shards of a job, checked against each other.
+#[derive(Debug)]
+pub(crate) struct Shards {
+    pub(crate) shards: Vec<Shard>,
+    pub(crate) units: Vec<Unit>,
+    pub(crate) schema: SchemaRef,
+    /// What the merged table says about itself.
+    pub(crate) meta: Meta,
+    pub(crate) rows: u64,
+    /// From the sidecars, when every shard has one.
+    pub(crate) totals: Option<Totals>,
+    /// Most bytes the footer of a shard holds.
+    pub(crate) footer_bytes: u64,
+    /// For each leaf column's root: most bytes its decoder holds.
+    decode_bytes: Vec<u64>,
+    last_opened: Mutex<Option<(usize, TableReader)>>,
+}
+
+/// Pages of files without a page index are taken to be as large as most writers make them.
+const UNKNOWN_PAGE_BYTES: u64 = 5 << 18;
+
+impl Shards {
+    /// Opens every shard once.
+    pub(crate) fn open(paths: &[PathBuf]) -> Result<Self, MergeError> {
+        let mut shards: Vec<Shard> = Vec::with_capacity(paths.len());
+        let mut units = Vec::new();
+        let mut schema: Option<SchemaRef> = None;
+        let mut rows = 0;
+        let mut footer_bytes = 0;
+        let mut decode_bytes = Vec::new();
+        let mut first_meta = None;
+        let mut totals = Some(Totals::default());
+        for (index, path) in paths.iter().enumerate() {
+            let table = TableReader::open(path)?;
+            let bare = bare(table.schema());
+            match &schema {
+                None => {
+                    decode_bytes = vec![0; bare.fields().len()];
+                    schema = Some(bare);
+                }
+                Some(first) => check_schema(&paths[0], first, path, &bare)?,
+            }
+            if index == 0 {
+                first_meta = table.meta().cloned();
+            }
+            check_meta(&paths[0], first_meta.as_ref(), path, table.meta())?;
+            footer_bytes = footer_bytes.max(table.metadata_bytes());
+            measure(&table, &mut decode_bytes);
+            cut_units(&table, index, &mut units);
+            shards.push(Shard {
+                path: path.clone(),
+                rows: table.rows(),
+                first: rows,
+            });
+            totals = match (totals, read_sidecar(path, table.rows())?) {
+                (Some(mut totals), Some(sidecar)) => {
+                    totals.add(&sidecar);
+                    Some(totals)
+                }
+                _ => None,
+            };
+            rows += table.rows();
+        }
+        let Some(schema) = schema else {
+            return Err(MergeError::Usage("no shards to merge".to_owned()));
+        };
+        Ok(Self {
+            shards,
+            units,
+            schema,
+            meta: merged_meta(first_meta.as_ref()),
+            rows,
+            totals,
+            footer_bytes,
+            decode_bytes,
+            last_opened: Mutex::new(None),
+        })
+    }
+
+    /// The table of a shard; the one opened last stays open.
+    pub(crate) fn table(&self, shard: usize) -> Result<TableReader, MergeError> {
+        let mut last = self
+            .last_opened
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some((index, table)) = &*last
+            && *index == shard
+        {
+            return Ok(table.clone());
+        }
+        let expected = &self.shards[shard];
+        *last = None;
+        let table = TableReader::open(&expected.path)?;
+        if table.rows() != expected.rows {
+            return Err(MergeError::Count {
+                what: "rows of a shard that changed while it was read",
+                expected: expected.rows,
+                found: table.rows(),
+            });
+        }
+        *last = Some((shard, table.clone()));
+        Ok(table)
+    }
+
+    /// Most bytes the decoders of these columns hold together; of all columns for `None`.
+    pub(crate) fn decode_bytes(&self, columns: Option<&[String]>) -> u64 {
+        let fields = self.schema.fields().iter().zip(&self.decode_bytes);
+        fields
+            .filter(|(field, _)| columns.is_none_or(|names| names.contains(field.name())))
+            .map(|(_, bytes)| *bytes)
+            .sum()
+    }
+}
+
+fn bare(schema: &SchemaRef) -> SchemaRef {
+    let fields: Vec<_> = schema
+        .fields()
+        .iter()
+        .map(|field| {
+            field
+                .as_ref()
+                .clone()
+                .with_metadata(HashMap::<String, String>::new())
+        })
+        .collect();
+    Arc::new(Schema::new(fields))
+}
+
+/// A page compressed and decompressed, and the dictionary, per column.
+fn measure(table: &TableReader, decode_bytes: &mut [u64]) {
+    let metadata = table.parquet_metadata();
+    let descriptor = metadata.file_metadata().schema_descr();
+    let positive = |n: i64| u64::try_from(n).unwrap_or(0);
+    let mut largest = vec![0; descriptor.num_columns()];
+    for (group, row_group) in metadata.row_groups().iter().enumerate() {
+        let index = metadata.page_index_for_row_group(group);
+        for (leaf, chunk) in row_group.columns().iter().enumerate() {
+            let raw = positive(chunk.uncompressed_size());
+            let ratio = raw as f64 / positive(chunk.compressed_size()).max(1) as f64;
+            let page = match index.offset_index(leaf) {
+                Some(offsets) => {
+                    let pages = offsets.page_locations().iter();
+                    let largest = pages
+                        .map(|p| u64::try_from(p.compressed_page_size).unwrap_or(0))
+                        .max();
+                    // Pages compress unevenly; a half more is for those that do it best.
+                    (largest.unwrap_or(0) as f64 * (1.0 + 1.5 * ratio)) as u64
+                }
+                None => 2 * UNKNOWN_PAGE_BYTES,
+            };
+            let dictionary = match chunk.dictionary_page_offset() {
+                Some(start) => positive(chunk.data_page_offset() - start).min(raw) * 4,
+                None => 0,
+            };
+            largest[leaf] = page.min(2 * raw).max(largest[leaf]) + dictionary;
+        }
+    }
+    for (leaf, bytes) in largest.iter().enumerate() {
+        let root = descriptor.get_column_root_idx(leaf);
+        decode_bytes[root] = decode_bytes[root].max(*bytes);
+    }
+}
+
+fn cut_units(table: &TableReader, shard: usize, units: &mut Vec<Unit>) {
+    let mut start = 0;
+    for group in 0..table.row_groups() {
+        let end = table.row_group_rows(group).end;
+        if end - start >= UNIT_ROWS || end == table.rows() {
+            if end > start {
+                units.push(Unit {
+                    shard,
+                    rows: start..end,
+                });
+            }
+            start = end;
+        }
+    }
+}
+
+fn check_schema(a: &Path, first: &Schema, b: &Path, other: &Schema) -> Result<(), MergeError> {
+    let broken = |what: String| {
+        let (a, b) = (a.display(), b.display());
+        Err(MergeError::Broken(format!(
+            "`{b}` does not belong with `{a}`: {what}"
+        )))
+    };
+    let names = |schema: &Schema| -> Vec<String> {
+        schema
+            .fields()
+            .iter()
+            .map(|field| field.name().clone())
+            .collect()
+    };
+    if names(first) != names(other) {
+        return broken(format!(
+            "its columns are {}, not {}",
+            names(other).join(", "),
+            names(first).join(", ")
+        ));
+    }
+    for (mine, theirs) in first.fields().iter().zip(other.fields()) {
+        if mine.data_type() != theirs.data_type() || mine.is_nullable() != theirs.is_nullable() {
+            let null = |nullable: bool| if nullable { "" } else { " not null" };
+            return broken(format!(
+                "column `{}` is {}{}, not {}{}",
+                mine.name(),
+                theirs.data_type(),
+                null(theirs.is_nullable()),
+                mine.data_type(),
+                null(mine.is_nullable())
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Everything but the version of the tool must agree.
+fn check_meta(
+    a: &Path,
+    first: Option<&Meta>,
+    b: &Path,
+    other: Option<&Meta>,
+) -> Result<(), MergeError> {
+    let texts = |meta: Option<&Meta>| -> Vec<(String, String)> {
+        let Some(meta) = meta else {
+            return vec![("writer".into(), "not halocline".into())];
+        };
+        let none = || "none".to_owned();
+        let mut texts = vec![
+            ("writer".to_owned(), "halocline".to_owned()),
+            ("kind".to_owned(), meta.kind.as_str().to_owned()),
+            ("schema version".to_owned(), meta.schema_version.clone()),
+            ("rule".to_owned(), meta.rule.clone().unwrap_or_else(none)),
+            (
+                "rule fingerprint".to_owned(),
+                meta.rule_fingerprint.clone().unwrap_or_else(none),
+            ),
+            (
+                "RDKit version".to_owned(),
+                meta.rdkit_version.clone().unwrap_or_else(none),
+            ),
+        ];
+        texts.extend(meta.extra.iter().map(|(k, v)| (k.clone(), v.clone())));
+        texts
+    };
+    let (mine, theirs) = (texts(first), texts(other));
+    let value = |texts: &[(String, String)], key: &str| {
+        texts
+            .iter()
+            .find(|(k, _)| k == key)
+            .map_or_else(|| "none".to_owned(), |(_, v)| v.clone())
+    };
+    for (key, _) in mine.iter().chain(&theirs) {
+        let (m, t) = (value(&mine, key), value(&theirs, key));
+        if m != t {
+            let (a, b) = (a.display(), b.display());
+            return Err(MergeError::Broken(format!(
+                "`{b}` does not belong with `{a}`: its {key} is {t}, not {m}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn merged_meta(first: Option<&Meta>) -> Meta {
+    let fresh = Meta::new(Kind::Library);
+    match first {
+        None => fresh,
+        Some(meta) => Meta {
+            tool_version: fresh.tool_version,
+            ..meta.clone()
+        },
+    }
+}
+
+/// The sidecar, when there is one; it must describe this very table.
+fn read_sidecar(path: &Path, rows: u64) -> Result<Option<Sidecar>, MergeError> {
+    let sidecar_path = Sidecar::path_for(path);
+    if !sidecar_path.exists() {
+        return Ok(None);
+    }
+    let sidecar = Sidecar::read(&sidecar_path)?;
+    if let Some(output) = &sidecar.output
+        && output.rows != rows
+    {
+        return Err(MergeError::Broken(format!(
+            "`{}` has {rows} rows and its sidecar says {}",
+            path.display(),
+            output.rows
+        )));
+    }
+    Ok(Some(sidecar))
+}
