@@ -142,7 +142,7 @@ pub fn library(dir: &Path, tsv: &str) -> PathBuf {
         .arg(&input)
         .arg("--out-dir")
         .arg(&out)
-        .args(["--shards", "1", "--keep-order"]));
+        .args(["--shards", "1"]));
     out.join("library.parquet")
 }
 

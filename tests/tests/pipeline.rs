@@ -139,7 +139,7 @@ fn bytes_do_not_depend_on_threads_shards_or_memory() {
             strategy: "bloom",
         },
         How {
-            shards: 100,
+            shards: 23,
             merge_memory: "64MiB",
             strategy: "spill",
             ..plain
@@ -356,8 +356,8 @@ fn usage_errors_exit_with_2_and_write_nothing() {
                 "missing.parquet",
                 "--rows",
                 "0..1",
-                "--depth",
-                "1",
+                "--class",
+                "polyphenol",
             ],
         ),
         ("halo-dedup-merge", vec!["missing.parquet"]),
