@@ -1,12 +1,14 @@
 //! Laws of the merge: any strategy, threads, limit and sharding give the same bytes; the first of
 //! each key is kept, in order; merging again changes nothing.
 
+#![expect(clippy::unwrap_used, reason = "test helpers")]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, DictionaryArray, Float64Array, Int32Array, Int64Array, RecordBatch,
+    ArrayRef, AsArray, DictionaryArray, Float64Array, Int32Array, Int64Array, RecordBatch,
     StringArray,
 };
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema};
