@@ -367,7 +367,7 @@ fn usage_errors_exit_with_2_and_write_nothing() {
         let mut tool = command(name);
         tool.args(&args);
         match name {
-            "halo-dedup-merge" => tool.arg("--out").arg(out.join("products.parquet")),
+            "halo-dedup-merge" => tool.arg("--out").arg(dir.path().join("products.parquet")),
             "halo-transform-shard" => tool.arg("--rules").arg(&config).arg("--out-dir").arg(&out),
             _ => tool.arg("--out-dir").arg(&out),
         };

@@ -10,6 +10,8 @@ use crate::shards::Shards;
 pub(crate) fn summary(config: &Config, shards: &Shards, sidecar: &Sidecar) -> Value {
     let totals = shards.totals.as_ref();
     let seconds = sidecar.wall_seconds;
+    // Every product that was made, so that the figure does not depend on how many shards there were.
+    let products = shards.rows + totals.map_or(0, |t| t.duplicates);
     let mut stats = Map::new();
     stats.insert("duplicates".into(), sidecar.duplicates.into());
     stats.insert(
@@ -39,10 +41,10 @@ pub(crate) fn summary(config: &Config, shards: &Shards, sidecar: &Sidecar) -> Va
         "depth": config.job.depth,
         "total_input": totals.map(|t| t.rows_in),
         "total_processed": totals.map(|t| t.rows_done),
-        "total_products": shards.rows,
+        "total_products": products,
         "unique_products": sidecar.rows_out,
         "elapsed_seconds": seconds,
-        "throughput_mol_per_sec": shards.rows as f64 / seconds.max(1e-6),
+        "throughput_mol_per_sec": products as f64 / seconds.max(1e-6),
         "stats": stats,
         "keys": config.keys,
         "shards": shards.shards.len(),

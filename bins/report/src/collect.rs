@@ -13,11 +13,11 @@ use serde::Deserialize;
 use crate::job_times::{self, Traces};
 use crate::model::{Job, Library, Report, SCHEMA, Status, Totals};
 
-/// The keys of `SUMMARY.json` that the report shows; the file has more.
+/// The keys of `SUMMARY.json` that the report shows; the file has more. What shards without sidecars do not tell is null.
 #[derive(Debug, Default, Deserialize)]
 struct Summary {
-    total_input: u64,
-    total_processed: u64,
+    total_input: Option<u64>,
+    total_processed: Option<u64>,
     total_products: u64,
     unique_products: u64,
     elapsed_seconds: f64,
@@ -102,7 +102,7 @@ fn library(merge: &Planned) -> Library {
     Library {
         name: merge.name.clone(),
         complete,
-        total_input: summary.total_input,
+        total_input: summary.total_input.unwrap_or(0),
         total_products: summary.total_products,
         unique_products: summary.unique_products,
         bytes: file_size(products),
@@ -135,7 +135,12 @@ fn job(table: &JobTable, merge: &Planned, rdkit: &mut Option<String>) -> Job {
             (Status::Invalid, Some(reason))
         }
         (Ok(_), Some((validate, Err(unread)))) => {
-            let reason = last_error(&validate.log).unwrap_or_else(|| unread.clone());
+            let there = Path::new(output(validate, "verdict")).exists();
+            let reason = if there {
+                unread.clone()
+            } else {
+                why_missing(table, validate)
+            };
             (Status::Missing, Some(format!("not validated: {reason}")))
         }
         (Ok(_), None) => (
@@ -157,8 +162,8 @@ fn job(table: &JobTable, merge: &Planned, rdkit: &mut Option<String>) -> Job {
         rule: merge.rule.clone().unwrap_or_default(),
         status,
         problem,
-        total_input: summary.total_input,
-        total_processed: summary.total_processed,
+        total_input: summary.total_input.unwrap_or(0),
+        total_processed: summary.total_processed.unwrap_or(0),
         total_products: summary.total_products,
         unique_products: summary.unique_products,
         unique_share: share(summary.unique_products, summary.total_products),
