@@ -28,11 +28,11 @@ struct Summary {
 struct Verdict {
     valid: bool,
     #[serde(default)]
-    problems: Vec<Problem>,
+    failures: Vec<Failure>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Problem {
+struct Failure {
     message: String,
 }
 

@@ -96,7 +96,7 @@ impl Case {
     }
 }
 
-const GOOD: &str = r#"{"schema": "halocline.verdict/1", "valid": true, "problems": []}"#;
+const GOOD: &str = r#"{"schema": "halocline.verdict/1", "valid": true, "failures": []}"#;
 
 fn job_names(case: &Case) -> Vec<String> {
     case.run(&[]).unwrap();
@@ -158,7 +158,7 @@ fn a_complete_run_adds_up() {
 fn the_page_needs_no_network_and_escapes_what_it_shows() {
     let case = Case::new();
     let names = job_names(&case);
-    let hostile = r#"{"valid": false, "problems": [{"code": "x", "message": "<script>alert('&')</script>"}]}"#;
+    let hostile = r#"{"valid": false, "failures": [{"code": "x", "message": "<script>alert('&')</script>"}]}"#;
     for (n, name) in names.iter().enumerate() {
         case.finish(name, 20, 10, if n == 0 { hostile } else { GOOD });
     }
@@ -194,7 +194,7 @@ fn what_failed_is_named_with_its_reason() {
         &names[0],
         20,
         10,
-        r#"{"valid": false, "problems": [{"code": "duplicates", "message": "3 keys twice"}]}"#,
+        r#"{"valid": false, "failures": [{"code": "duplicates", "message": "3 keys twice"}]}"#,
     );
     // Merged, but its validation died.
     case.finish(&names[1], 20, 10, "");
