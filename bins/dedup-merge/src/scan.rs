@@ -18,9 +18,9 @@ use crate::set::{FirstOrdinals, PARTS, Part, ordinals_bytes, part_of, share};
 use crate::shards::{Shards, Unit};
 
 /// Rows per batch of keys.
-const BATCH_ROWS: usize = 8 << 10;
+const BATCH_ROWS: usize = 2 << 10;
 /// Raw bytes a batch of keys aims at.
-const BATCH_BYTES: u64 = 1 << 20;
+const BATCH_BYTES: u64 = 256 << 10;
 
 /// What every pass works with.
 #[derive(Clone, Copy)]

@@ -400,6 +400,15 @@ pub(crate) fn write(job: Job<'_>, out: &Path, decider: Decider) -> Result<Writte
     let available = job.pool.available() + fixed_bytes;
     let parallel = job.threads > 1 && available >= parallel_bytes(shards, job.pool.limit());
     tracing::debug!(parallel, available, "writing");
+    // Reading, filtering and encoding are one thread each here; more would only hold memory.
+    let job = Job {
+        threads: if parallel {
+            job.threads
+        } else {
+            job.threads.min(3)
+        },
+        ..job
+    };
     let chain = front(job, &hasher, &mut first);
     let ready = if parallel {
         let schema = writer.writer_schema().clone();

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use halocline_budget::{OutOfBudget, Pool, Reservation};
+use halocline_budget::{OutOfBudget, Pool, Reservation, release_idle_pages};
 
 use crate::{CascadeError, Pressure};
 
@@ -184,6 +184,11 @@ impl<'env, E: Send> Engine<'env, E> {
 
     /// Sleeps until something changed since `epoch`.
     fn wait(&self, epoch: u64) {
+        if self.shared().epoch != epoch {
+            return;
+        }
+        // What this thread's heap keeps for its next stage, another thread may need now.
+        release_idle_pages();
         let mut shared = self.shared();
         if shared.epoch != epoch || shared.stopped {
             return;
