@@ -215,7 +215,7 @@ fn what_changed_is_done_again_and_the_reason_is_printed() {
     let products = "results/transforms/lipid-1X_FG_CARBOXYL__COOH__TO__COCl/products.parquet";
     bench.set(products, "products X\n");
     let text = bench.expect(0, "run");
-    assert!(text.contains("bytes, 10 were written"), "{text}");
+    assert!(text.contains("bytes, 9 were written"), "{text}");
     assert_eq!(bench.calls().len(), 1); // the validation's record holds no bytes of the products
     std::fs::remove_file(bench.path(products)).unwrap();
     let text = bench.expect(0, "run --dry-run");
@@ -473,6 +473,40 @@ fn engines_that_look_at_files_are_told_what_is_complete() {
             .contains("did not write `results/work/input/lipid/plan.json`")
     );
     assert_eq!(record("{}").status.code(), Some(2));
+}
+
+#[test]
+fn touched_outputs_are_read_once_and_changed_ones_are_found() {
+    let bench = Bench::new();
+    bench.expect(0, "run");
+    let verdict =
+        bench.path("results/transforms/lipid-1X_FG_CARBOXYL__COOH__TO__COCl/validation.json");
+    let record = bench.path("results/work/jobs/validate/lipid-1X_FG_CARBOXYL__COOH__TO__COCl.json");
+    let modified = |path: &PathBuf| std::fs::metadata(path).unwrap().modified().unwrap();
+    let touch = |path: &PathBuf| {
+        std::thread::sleep(Duration::from_millis(20));
+        std::fs::File::options()
+            .append(true)
+            .open(path)
+            .unwrap()
+            .set_modified(std::time::SystemTime::now())
+            .unwrap();
+    };
+    touch(&verdict);
+    assert!(modified(&record) < modified(&verdict));
+    assert!(bench.expect(0, "run").contains("nothing to do"));
+    assert!(
+        modified(&record) > modified(&verdict),
+        "the file would be read at every start"
+    );
+    // the same size, other bytes
+    std::thread::sleep(Duration::from_millis(20));
+    std::fs::write(&verdict, "{\"valid\":TRUE}\n").unwrap();
+    let text = bench.expect(0, "run");
+    assert!(
+        text.contains("validation.json` has other bytes than were written"),
+        "{text}"
+    );
 }
 
 #[test]

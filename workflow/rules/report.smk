@@ -1,0 +1,48 @@
+# The report, and what is said when something failed.
+
+
+rule report:
+    # Everything, for people and for programs. One job, named `report`.
+    input:
+        unpack(inputs_of("report")),
+    output:
+        json=report(
+            f"{R}/report/transform_pipeline_report.json",
+            caption="../report/pipeline.rst",
+            category="Totals",
+        ),
+        jobs=report(
+            f"{R}/report/jobs.tsv",
+            caption="../report/jobs.rst",
+            category="Jobs",
+        ),
+        html=report(
+            f"{R}/report/index.html",
+            caption="../report/index.rst",
+            category="Totals",
+        ),
+        record=f"{RECORDS}/report/report.json",
+    log:
+        f"{R}/logs/report/report.log",
+    benchmark:
+        f"{R}/benchmarks/report/report.tsv"
+    threads: threads_of("report")
+    resources:
+        mem_mb=mem_mb_of("report"),
+        runtime=runtime_of("report"),
+        disk_mb=disk_mb_of("report"),
+    params:
+        key=key_of("report"),
+        command=command_of("report"),
+        record=record_of("report"),
+    shell:
+        RUN
+
+
+onerror:
+    # The report says what failed; the jobs that did not are complete.
+    shell(f"{jobtable.command_line(PLAN.job('report', 'report'))} || true")
+    print(
+        f"halocline: some jobs failed; {R}/report/index.html says which. The same command goes on from here.",
+        file=sys.stderr,
+    )

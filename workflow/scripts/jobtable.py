@@ -1,0 +1,125 @@
+"""The job table of `halo-drive plan`, as Snakemake's rules need it.
+
+Responsible for finding halo-drive, passing it the configuration in use, and looking jobs up.
+Knows nothing of Snakemake, so that it can be tested with plain Python.
+"""
+
+import json
+import os
+import shlex
+import subprocess
+from pathlib import Path
+
+# Keys of the configuration that speak to Snakemake alone. They come from a profile or `--config`.
+ENGINE_KEYS = {"bin_dir", "mem_reserve_mb"}
+# Steps whose outputs are results; the others only serve them.
+RESULT_STEPS = ("merge_library", "merge", "validate", "report")
+
+
+class PlanError(Exception):
+    """No job table can be had; the text says why and what to do."""
+
+
+def find_bin_dir(config, root):
+    """Folder of the halo-* binaries: configuration, environment, or the release build."""
+    chosen = config.get("bin_dir") or os.environ.get("HALOCLINE_BIN")
+    folder = Path(chosen) if chosen else Path(root) / "target" / "release"
+    if not (folder / "halo-drive").is_file():
+        raise PlanError(
+            f"halo-drive is not in {folder}: run `make build`, or name the folder of the binaries "
+            "with HALOCLINE_BIN or --config bin_dir=…"
+        )
+    return folder.absolute()
+
+
+def pipeline_config(config):
+    """The configuration without the keys that are Snakemake's own."""
+    return {key: value for key, value in config.items() if key not in ENGINE_KEYS}
+
+
+def config_file(config, path, parsed):
+    """A file that holds the configuration in use.
+
+    That is `path` itself when nothing was overridden (`parsed` is its content), else a copy of the
+    merged configuration in the results folder, written whole and only when it has changed.
+    """
+    in_use = pipeline_config(config)
+    if in_use == parsed:
+        return str(path)
+    copy = Path(str(in_use["results"])) / "work" / "pipeline.json"
+    text = json.dumps(in_use, indent=1) + "\n"
+    if not (copy.is_file() and copy.read_text() == text):
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        beside = copy.with_name(f".{copy.name}.{os.getpid()}.tmp")
+        beside.write_text(text)
+        beside.replace(copy)
+    return str(copy)
+
+
+class JobTable:
+    """Jobs by step and name."""
+
+    def __init__(self, table):
+        self.results = table["results"]
+        self.jobs = {(job["step"], job["name"]): job for job in table["jobs"]}
+        self.by_id = {job["id"]: job for job in table["jobs"]}
+
+    @classmethod
+    def load(cls, bin_dir, config, settle):
+        """Asks halo-drive. `settle`: let its records of completed jobs follow the plan."""
+        command = [str(Path(bin_dir) / "halo-drive"), "plan", "--config", config]
+        command += ["--settle"] if settle else []
+        done = subprocess.run(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "HALOCLINE_BIN": str(bin_dir)},
+        )
+        if done.returncode != 0:
+            raise PlanError(done.stderr.strip())
+        return cls(json.loads(done.stdout))
+
+    def job(self, step, name):
+        try:
+            return self.jobs[step, name]
+        except KeyError:
+            raise PlanError(f"the plan has no job {step}/{name}") from None
+
+    def of(self, step):
+        return [job for job in self.jobs.values() if job["step"] == step]
+
+    def classes_to_make(self):
+        """Classes that are halogenated here, in the order of the plan."""
+        return list(dict.fromkeys(job["class"] for job in self.of("halogenate")))
+
+    def record_files(self, jobs):
+        return [record_file(self.results, job["id"]) for job in jobs]
+
+    def records_of_results(self):
+        return self.record_files(job for job in self.jobs.values() if job["step"] in RESULT_STEPS)
+
+    def inputs(self, job):
+        """Input files by role, with the records of the jobs that make them under `records`.
+
+        A complete job names only those that exist: a missing one must not bring it back.
+        """
+        files = dict(job["inputs"])
+        files["records"] = self.record_files(self.by_id[need] for need in job["needs"])
+        if is_complete(job):
+            files = {role: [p for p in paths if os.path.exists(p)] for role, paths in files.items()}
+        return {role: paths for role, paths in files.items() if paths}
+
+
+def record_file(results, job_id):
+    """Where halo-drive keeps the record that a job is complete."""
+    return f"{results}/work/jobs/{job_id}.json"
+
+
+def is_complete(job):
+    return bool(job.get("complete"))
+
+
+def command_line(job):
+    """The command of a job, quoted for a shell."""
+    return shlex.join(job["command"])
