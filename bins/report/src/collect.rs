@@ -123,7 +123,7 @@ fn job(table: &JobTable, merge: &Planned, rdkit: &mut Option<String>) -> Job {
         (Ok(_), Some((_, Ok(verdict)))) if verdict.valid => (Status::Valid, None),
         (Ok(_), Some((_, Ok(verdict)))) => {
             let all: Vec<&str> = verdict
-                .problems
+                .failures
                 .iter()
                 .map(|p| p.message.as_str())
                 .collect();

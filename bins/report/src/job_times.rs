@@ -1,5 +1,5 @@
 //! Time, memory and rejects of every process of the plan that left a trace: its sidecars, else Snakemake's benchmark
-//! table (wall time and memory as Snakemake sampled them).
+//! table (wall time and memory as Snakemake sampled them), else the job's record (wall time alone).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -44,7 +44,10 @@ pub(crate) fn read(table: &JobTable) -> Traces {
             peak_rss_bytes: sidecars.iter().map(|s| s.peak_rss_bytes).max().unwrap_or(0),
             memory_limit_bytes: job.memory_limit_bytes,
         };
-        if sidecars.is_empty() && !benchmark(&job.benchmark, &mut run) {
+        if sidecars.is_empty()
+            && !benchmark(&job.benchmark, &mut run)
+            && !record(table, job, &mut run)
+        {
             continue;
         }
         traces.runs.push(run);
@@ -114,4 +117,20 @@ fn benchmark(path: &str, run: &mut Run) -> bool {
     run.cpu_seconds = number("cpu_time").unwrap_or(0.0);
     run.peak_rss_bytes = number("max_rss").map_or(0, |mib| (mib * 1_048_576.0) as u64);
     true
+}
+
+/// Fills in the wall time of the job's record; false when there is none.
+fn record(table: &JobTable, job: &Job, run: &mut Run) -> bool {
+    let path = format!("{}/work/jobs/{}.json", table.results, job.id);
+    let Ok(bytes) = fs::read(path) else {
+        return false;
+    };
+    let Ok(record) = serde_json::from_slice::<serde_json::Value>(&bytes) else {
+        return false;
+    };
+    let seconds = record
+        .get("wall_seconds")
+        .and_then(serde_json::Value::as_f64);
+    run.wall_seconds = seconds.unwrap_or(0.0);
+    seconds.is_some()
 }

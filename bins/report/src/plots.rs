@@ -145,7 +145,7 @@ fn shortened(id: &str) -> String {
 pub(crate) fn memory(runs: &[Run]) -> String {
     let mut steps: Vec<&str> = Vec::new();
     for run in runs {
-        if !steps.contains(&run.step.as_str()) {
+        if run.peak_rss_bytes > 0 && !steps.contains(&run.step.as_str()) {
             steps.push(&run.step);
         }
     }
@@ -178,7 +178,7 @@ pub(crate) fn memory(runs: &[Run]) -> String {
         let mut most = 0.0_f64;
         for run in runs
             .iter()
-            .filter(|run| run.step == *step && run.memory_limit_bytes > 0)
+            .filter(|run| run.step == *step && run.peak_rss_bytes > 0)
         {
             let share = run.peak_rss_bytes as f64 / run.memory_limit_bytes as f64;
             most = most.max(share);
