@@ -130,7 +130,8 @@ class KernelState {
   KernelState(rust::Slice<const ReactionText> texts, const KernelOptions &options)
       : max_products_(options.max_products),
         row_timeout_ms_(options.row_timeout_ms),
-        local_edits_(options.local_edits) {
+        local_edits_(options.local_edits),
+        trusted_input_(options.trusted_input) {
     if (texts.size() > 0x7fff) {
       throw std::invalid_argument("more than 32,767 rules");
     }
@@ -207,7 +208,7 @@ class KernelState {
     const Mark before = mark();
     Stage stage = Stage::kParse;
     try {
-      RDKit::ROMOL_SPTR mol = parse(smiles);
+      RDKit::ROMOL_SPTR mol = parse(smiles, trusted_input_);
       stage = Stage::kReact;
       expand(row, smiles, mol, depth);
     } catch (const BudgetSpent &e) {
@@ -222,8 +223,16 @@ class KernelState {
     emit(row);
   }
 
-  RDKit::ROMOL_SPTR parse(const std::string &smiles) {
+  // `trusted`: the text was written by this RDKit.
+  RDKit::ROMOL_SPTR parse(const std::string &smiles, bool trusted) {
     StageClock clock(profile, Profile::kParse);
+    if (trusted && local_edits_) {
+      if (auto light = parse_light(smiles)) {
+        profile.slots[Profile::kLightParsed] += 1;
+        return light;
+      }
+      take_log();
+    }
     RDKit::SmilesParserParams params;
     RDKit::ROMOL_SPTR mol(RDKit::SmilesToMol(smiles, params));
     if (!mol) {
@@ -274,7 +283,7 @@ class KernelState {
   // An intermediate is its canonical SMILES, read again: depth 2 equals depth 1 applied to depth 1's table.
   RDKit::ROMOL_SPTR parse_intermediate(uint32_t row, const Intermediate &from) {
     try {
-      return parse(from.smiles);
+      return parse(from.smiles, true);
     } catch (const std::exception &e) {
       count(from.path.back(), kFailed) += 1;
       fail(row, from.path.back(), from.sites.back(), Stage::kParse, reason_of(e));
@@ -284,7 +293,7 @@ class KernelState {
 
   template <typename Sink>
   void react(uint32_t row, Parent parent, const Intermediate &from, bool last, Sink &&sink) {
-    const bool edits = local_edits_ && parent_allows_edits(*parent.mol(), from.smiles);
+    const EditLane lane = local_edits_ ? lane_of(*parent.mol(), from.smiles) : EditLane::kNone;
     for (size_t r = 0; r < rules_.size(); ++r) {
       const auto rule = static_cast<uint16_t>(r);
       std::vector<Site> sites;
@@ -301,8 +310,8 @@ class KernelState {
         count(r, kCapped) += site_counts.capped;
       }
       for (const auto &site : sites) {
-        if (edits && edits_[r].edit && site_allows(*edits_[r].edit, *parent.mol(), site) &&
-            edit_route(rule, parent, site, last, sink)) {
+        if (lane != EditLane::kNone && edits_[r].edit && site_allows(*edits_[r].edit, *parent.mol(), site) &&
+            edit_route(rule, parent, site, lane, last, sink)) {
           continue;
         }
         full_route(row, rule, parent, site, last, sink);
@@ -312,7 +321,7 @@ class KernelState {
 
   // The local edit; false when it cannot be had after all, and the full route has the word.
   template <typename Sink>
-  bool edit_route(uint16_t r, Parent &parent, const Site &site, bool last, Sink &&sink) {
+  bool edit_route(uint16_t r, Parent &parent, const Site &site, EditLane lane, bool last, Sink &&sink) {
     Written written;
     try {
       std::vector<int> origins;
@@ -326,7 +335,7 @@ class KernelState {
       }
       StageClock clock(profile, Profile::kWrite);
       std::vector<unsigned> order;
-      written.smiles = write_flat(*mol, order);
+      written.smiles = write_edited(*mol, lane, order);
       if (!last) {
         for (const unsigned idx : order) {
           written.origins.push_back(origins[idx]);
@@ -477,6 +486,7 @@ class KernelState {
   uint64_t max_products_;
   uint64_t row_timeout_ms_;
   bool local_edits_;
+  bool trusted_input_;
   std::chrono::steady_clock::time_point row_start_;
   // Scratch of the row at hand.
   std::vector<Product> found_;

@@ -5,6 +5,7 @@
 #include <GraphMol/MolOps.h>
 #include <GraphMol/PeriodicTable.h>
 #include <GraphMol/RingInfo.h>
+#include <GraphMol/SmilesParse/SmilesParse.h>
 #include <GraphMol/SmilesParse/SmilesWrite.h>
 #include <GraphMol/StereoGroup.h>
 #include <GraphMol/new_canon.h>
@@ -226,28 +227,153 @@ CompiledEdit compile_edit(const Rule &rule) {
   return {std::move(edit), ""};
 }
 
-bool parent_allows_edits(const RDKit::ROMol &mol, const std::string &text) {
-  // A CXSMILES extension or a name behind white space may carry anything.
-  if (text.find_first_of(" \t") != std::string::npos || text.find('.') != std::string::npos) {
-    return false;
+namespace {
+
+// Organic subset, bonds, rings and branches; of the brackets only `[nH]`. No stereo, charges, isotopes, radicals, metals
+// or fragments, which are what sanitising would have to look at.
+bool is_plain_text(const std::string &smiles) {
+  for (size_t i = 0; i < smiles.size(); ++i) {
+    switch (smiles[i]) {
+      case '[':
+        if (smiles.compare(i, 4, "[nH]") != 0) {
+          return false;
+        }
+        i += 3;
+        break;
+      case 'B':
+        if (i + 1 >= smiles.size() || smiles[i + 1] != 'r') {
+          return false;
+        }
+        break;
+      case 'C':
+      case 'N':
+      case 'O':
+      case 'S':
+      case 'F':
+      case 'I':
+      case 'c':
+      case 'n':
+      case 'o':
+      case 's':
+      case 'l':
+      case 'r':
+      case '=':
+      case '#':
+      case '-':
+      case '(':
+      case ')':
+      case '%':
+        break;
+      default:
+        if (smiles[i] < '0' || smiles[i] > '9') {
+          return false;
+        }
+    }
+  }
+  return !smiles.empty();
+}
+
+}  // namespace
+
+RDKit::ROMOL_SPTR parse_light(const std::string &smiles) {
+  if (!is_plain_text(smiles)) {
+    return {};
+  }
+  RDKit::SmilesParserParams params;
+  params.sanitize = false;
+  params.removeHs = false;
+  params.allowCXSMILES = false;
+  params.parseName = false;
+  std::unique_ptr<RDKit::RWMol> mol(RDKit::SmilesToMol(smiles, params));
+  if (!mol) {
+    return {};
+  }
+  try {
+    mol->updatePropertyCache(true);
+    RDKit::MolOps::symmetrizeSSSR(*mol);
+    // An aromatic flag outside a ring, or a valence that is off, is for the full parse to judge.
+    for (const auto *bond : mol->bonds()) {
+      if (bond->getIsAromatic() && mol->getRingInfo()->numBondRings(bond->getIdx()) == 0) {
+        return {};
+      }
+    }
+    RDKit::MolOps::setConjugation(*mol);
+    RDKit::MolOps::setHybridization(*mol);
+  } catch (const std::exception &) {
+    return {};
+  }
+  mol->setProp(props::_StereochemDone, 1, true);
+  mol->clearAllAtomBookmarks();
+  return RDKit::ROMOL_SPTR(mol.release());
+}
+
+namespace {
+
+// A single bond between two double bonds that can have stereo carries one direction for both. Which of them `runReactants`
+// lets have it, when it writes the directions anew, depends on the order of its bonds (28 of 218,892 halogenated
+// products of np_68k differed, all polyenes, 2026-11), so that only the full route says the same.
+bool shares_direction(const RDKit::ROMol &mol, const Bond &stereo) {
+  for (const auto *end : {stereo.getBeginAtom(), stereo.getEndAtom()}) {
+    for (const auto *bond : mol.atomBonds(end)) {
+      if (bond == &stereo) {
+        continue;
+      }
+      const auto *neighbour = bond->getOtherAtom(end);
+      for (const auto *other : mol.atomBonds(neighbour)) {
+        if (other != bond && other->getBondType() == Bond::DOUBLE && other->getOtherAtom(neighbour)->getDegree() > 1) {
+          return true;
+        }
+      }
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+EditLane lane_of(const RDKit::ROMol &mol, const std::string &text) {
+  // A CXSMILES extension or a name behind white space may carry anything; a second fragment is left behind by
+  // `runReactants`.
+  if (text.find_first_of(" \t.") != std::string::npos) {
+    return EditLane::kNone;
   }
   if (!mol.getStereoGroups().empty() || mol.getNumConformers() != 0) {
-    return false;
+    return EditLane::kNone;
   }
+  EditLane lane = EditLane::kFlat;
   for (const auto *atom : mol.atoms()) {
-    if (!is_plain_element(atom->getAtomicNum()) || atom->getChiralTag() != Atom::CHI_UNSPECIFIED ||
-        atom->getNumRadicalElectrons() != 0 || atom->getAtomMapNum() != 0 || atom->hasQuery()) {
-      return false;
+    if (!is_plain_element(atom->getAtomicNum()) || atom->getNumRadicalElectrons() != 0 ||
+        atom->getAtomMapNum() != 0 || atom->hasQuery()) {
+      return EditLane::kNone;
+    }
+    switch (atom->getChiralTag()) {
+      case Atom::CHI_UNSPECIFIED:
+        break;
+      case Atom::CHI_TETRAHEDRAL_CW:
+      case Atom::CHI_TETRAHEDRAL_CCW:
+        lane = EditLane::kStereo;
+        break;
+      default:
+        return EditLane::kNone;
     }
   }
   for (const auto *bond : mol.bonds()) {
     const auto type = bond->getBondType();
-    if (is_stereo(*bond) || bond->hasQuery() ||
+    if (bond->hasQuery() ||
         (type != Bond::SINGLE && type != Bond::DOUBLE && type != Bond::TRIPLE && type != Bond::AROMATIC)) {
-      return false;
+      return EditLane::kNone;
+    }
+    if (is_stereo(*bond)) {
+      if (bond->getStereo() == Bond::STEREOANY) {
+        return EditLane::kNone;
+      }
+      if (bond->getBondType() == Bond::DOUBLE && shares_direction(mol, *bond)) {
+        return EditLane::kNone;
+      }
+      lane = EditLane::kStereo;
     }
   }
-  return true;
+  return lane;
 }
 
 bool site_allows(const Edit &edit, const RDKit::ROMol &mol, const Site &site) {
@@ -255,8 +381,14 @@ bool site_allows(const Edit &edit, const RDKit::ROMol &mol, const Site &site) {
   for (const auto &mapped : edit.mapped) {
     const auto &atom = *mol.getAtomWithIdx(site.atoms[mapped.reactant_atom]);
     if (atom.getAtomicNum() != mapped.atomic_num || atom.getIsAromatic() != mapped.aromatic ||
-        atom.getFormalCharge() != 0 || (mapped.sets_charge && mapped.charge != 0)) {
+        atom.getFormalCharge() != 0 || (mapped.sets_charge && mapped.charge != 0) ||
+        atom.getChiralTag() != Atom::CHI_UNSPECIFIED) {
       return false;
+    }
+    for (const auto *bond : mol.atomBonds(&atom)) {
+      if (is_stereo(*bond)) {
+        return false;
+      }
     }
     // The hydrogen of an aromatic heteroatom decides how many electrons it gives.
     if (atom.getIsAromatic() && atom.getAtomicNum() != 6) {
@@ -426,7 +558,8 @@ namespace {
 
 // The atoms that need no bracket: what `GetAtomSmiles` writes for them, without its property look-ups.
 const char *plain_symbol(const Atom &atom) {
-  if (atom.getFormalCharge() != 0 || atom.getIsotope() != 0 || atom.getNumRadicalElectrons() != 0) {
+  if (atom.getFormalCharge() != 0 || atom.getIsotope() != 0 || atom.getNumRadicalElectrons() != 0 ||
+      atom.getChiralTag() != Atom::CHI_UNSPECIFIED) {
     return nullptr;
   }
   const bool aromatic = atom.getIsAromatic();
@@ -455,10 +588,14 @@ const char *plain_symbol(const Atom &atom) {
 
 }  // namespace
 
-std::string write_flat(RDKit::RWMol &mol, std::vector<unsigned> &order) {
+std::string write_edited(RDKit::RWMol &mol, EditLane lane, std::vector<unsigned> &order) {
   // As `MolToSmiles` does: the writer looks at both.
   mol.setProp(props::_doIsoSmiles, 1);
-  mol.setProp(props::_StereochemDone, 1, true);
+  if (lane == EditLane::kStereo) {
+    RDKit::MolOps::assignStereochemistry(mol, true, true);
+  } else {
+    mol.setProp(props::_StereochemDone, 1, true);
+  }
   std::vector<unsigned> ranks;
   RDKit::Canon::rankMolAtoms(mol, ranks, true, true, true);
   const auto first = static_cast<int>(std::min_element(ranks.begin(), ranks.end()) - ranks.begin());

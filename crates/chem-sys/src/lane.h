@@ -64,17 +64,26 @@ struct CompiledEdit {
 };
 CompiledEdit compile_edit(const Rule &rule);
 
-// What decides, once per parent, whether edits are exact on it.
-bool parent_allows_edits(const RDKit::ROMol &mol, const std::string &text);
+// Reads canonical SMILES that this RDKit wrote, without sanitising again; null where that could tell another molecule
+// than the full parse, or where the text is not of that kind.
+RDKit::ROMOL_SPTR parse_light(const std::string &smiles);
+
+// What decides, once per parent, whether edits are exact on it, and what they must look after.
+enum class EditLane {
+  kNone,    // every site takes the full route
+  kFlat,    // no stereo anywhere: nothing to perceive again
+  kStereo,  // stereo is perceived again on the product: an edit elsewhere can make two branches equal, or swap CIP codes
+};
+EditLane lane_of(const RDKit::ROMol &mol, const std::string &text);
 bool site_allows(const Edit &edit, const RDKit::ROMol &mol, const Site &site);
 
-// The product, ready to be written by `write_flat`; null, or an exception from RDKit's valence check, sends the site to
+// The product, ready to be written by `write_edited`; null, or an exception from RDKit's valence check, sends the site to
 // the full route. `origins`, if wanted, receives the parent atom of every product atom, -1 for added ones.
 std::unique_ptr<RDKit::RWMol> apply_edit(const Edit &edit, const RDKit::ROMol &parent, const Site &site,
                                         std::vector<int> *origins);
 
-// Canonical SMILES of a molecule without stereo and with one fragment, equal to `MolToSmiles`, without its copy.
-// `order` receives the atom order of the text. The molecule is used up.
-std::string write_flat(RDKit::RWMol &mol, std::vector<unsigned> &order);
+// Canonical SMILES of a molecule of one fragment, equal to `MolToSmiles`, without its copy. `order` receives the atom order
+// of the text. The molecule is used up.
+std::string write_edited(RDKit::RWMol &mol, EditLane lane, std::vector<unsigned> &order);
 
 }  // namespace halocline
