@@ -1,0 +1,78 @@
+//! `halo-validate-parquet`: is this table whole, typed, counted, ordered and unique as promised?
+//!
+//! Checks go from the outside in: the footer, what the file says about itself and its columns, the
+//! sidecar, every page's checksum, then every value. Each failure has a code of its own
+//! ([`verdict::Code`]) and one sentence; all that can be found in one run are found.
+//!
+//! Not responsible for chemistry: SMILES are text here. Their characters and brackets are checked;
+//! whether they parse is said to be unchecked.
+
+mod args;
+mod content;
+mod order;
+mod structure;
+mod unique;
+pub mod verdict;
+
+use halocline_budget::{Budget, SpillDir};
+use halocline_cli::Outcome;
+use halocline_table::{TableError, TableReader, publish};
+
+pub use args::Args;
+use args::Config;
+use verdict::{Code, Verdict};
+
+/// Pool bytes without which nothing can be read.
+const LEAST_POOL_BYTES: u64 = 8 << 20;
+
+/// Runs the binary; returns the outcome and what belongs on stdout.
+///
+/// # Errors
+/// When the checks themselves cannot be made (no such file, no memory, no disk), which says
+/// nothing about the table.
+pub fn run(args: Args) -> anyhow::Result<(Outcome, String)> {
+    let limit = args.common.limit();
+    let tmp_dir = args.common.tmp_dir.clone();
+    let config = Config::new(args)?;
+    let budget = Budget::start(limit, LEAST_POOL_BYTES)?;
+    let spill = SpillDir::choose(tmp_dir.as_deref(), &std::env::temp_dir())?;
+    let mut verdict = Verdict::new(&config.file);
+    match TableReader::open(&config.file) {
+        Err(error) => broken_outside(&mut verdict, error)?,
+        Ok(table) => {
+            verdict.rows = Some(table.rows());
+            verdict.row_groups = Some(table.row_groups() as u64);
+            verdict.passed("footer");
+            let _footer = content::reserve(&budget, "footer", table.metadata_bytes())?;
+            structure::check(&config, &table, &mut verdict)?;
+            content::check(&config, &table, &budget, &spill, &mut verdict)?;
+        }
+    }
+    verdict.spill_bytes = spill.written();
+    verdict.close(&budget);
+    let mut text = serde_json::to_string_pretty(&verdict)?;
+    text.push('\n');
+    if let Some(out) = &config.out {
+        publish::write_bytes(out, text.as_bytes())?;
+        text.clear();
+    }
+    let outcome = match verdict.sentence() {
+        None => Outcome::Done,
+        Some(sentence) => Outcome::Broken(sentence),
+    };
+    Ok((outcome, text))
+}
+
+/// A file that could not be opened as a table: the table's fault, or an error of reading.
+fn broken_outside(verdict: &mut Verdict, error: TableError) -> anyhow::Result<()> {
+    let code = match &error {
+        TableError::Empty { .. } => Code::EmptyFile,
+        TableError::NotParquet { .. } => Code::NotParquet,
+        TableError::NoFooter { .. } => Code::NoFooter,
+        TableError::Footer { .. } => Code::FooterDamaged,
+        TableError::Meta { .. } => Code::Metadata,
+        _ => return Err(error.into()),
+    };
+    verdict.fail(code, error.to_string());
+    Ok(())
+}

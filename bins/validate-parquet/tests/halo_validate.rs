@@ -1,0 +1,474 @@
+//! `halo-validate-parquet` as a person runs it: every kind of damage has its code.
+
+#![expect(clippy::unwrap_used, reason = "test helpers, too, fail by panicking")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int32Array, Int64Array, ListArray, RecordBatch, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
+use halocline_cli::sidecar::{Output, Sidecar};
+use halocline_table::schema::dictionary;
+use halocline_table::{
+    Kind, Meta, Published, TableReader, TableWriter, WriterOptions, product_schema,
+};
+
+#[derive(Clone)]
+struct Row {
+    smiles: Option<String>,
+    source_row: i64,
+    rule: String,
+    site: i32,
+}
+
+fn rows(n: i64) -> Vec<Row> {
+    (0..n)
+        .map(|i| Row {
+            smiles: Some(
+                format!("C{}", "OC".repeat(1 + i as usize % 40)) + &"N".repeat(i as usize / 40),
+            ),
+            source_row: i / 3,
+            rule: "R1".to_owned(),
+            site: (i % 3) as i32,
+        })
+        .collect()
+}
+
+fn batch(schema: &SchemaRef, rows: &[Row]) -> RecordBatch {
+    let dictionary = |values: Vec<&str>| cast(&StringArray::from(values), &dictionary()).unwrap();
+    let rules = || rows.iter().map(|r| r.rule.as_str()).collect::<Vec<_>>();
+    let atoms = ListArray::from_iter_primitive::<Int32Type, _, _>(
+        rows.iter().map(|r| Some(vec![Some(r.site)])),
+    );
+    let (_, offsets, values, nulls) = atoms.into_parts();
+    let atoms = ListArray::new(
+        halocline_table::schema::site_atom_field(),
+        offsets,
+        values,
+        nulls,
+    );
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from(
+            rows.iter().map(|r| r.smiles.as_deref()).collect::<Vec<_>>(),
+        )),
+        Arc::new(StringArray::from(vec!["C"; rows.len()])),
+        Arc::new(Int64Array::from(
+            rows.iter().map(|r| r.source_row).collect::<Vec<_>>(),
+        )),
+        dictionary(rules()),
+        dictionary(rules()),
+        dictionary(vec!["f"; rows.len()]),
+        Arc::new(Int32Array::from(
+            rows.iter().map(|r| r.site).collect::<Vec<_>>(),
+        )),
+        Arc::new(atoms),
+        Arc::new(Int32Array::from(vec![1; rows.len()])),
+    ];
+    RecordBatch::try_new(Arc::clone(schema), columns).unwrap()
+}
+
+fn schema() -> SchemaRef {
+    product_schema(&[Field::new("k", DataType::Int32, true)]).unwrap()
+}
+
+fn meta() -> Meta {
+    let mut meta = Meta::new(Kind::Product);
+    meta.rule = Some("R1".into());
+    meta
+}
+
+fn write(path: &Path, schema: &SchemaRef, meta: &Meta, rows: &[Row]) -> Published {
+    let options = WriterOptions {
+        row_group_bytes: 100_000,
+    };
+    let mut writer = TableWriter::create(path, schema, meta, options).unwrap();
+    for rows in rows.chunks(1000) {
+        writer.write(&batch(schema, rows)).unwrap();
+    }
+    writer.finish().unwrap()
+}
+
+fn table(dir: &Path, rows: &[Row]) -> PathBuf {
+    let path = dir.join("products.parquet");
+    let published = write(&path, &schema(), &meta(), rows);
+    let sidecar = Sidecar {
+        output: Some(Output {
+            path: "products.parquet".into(),
+            rows: published.rows,
+            bytes: published.bytes,
+            xxh3_128: published.xxh3_128,
+        }),
+        ..Sidecar::new("test")
+    };
+    sidecar.write(&Sidecar::path_for(&path)).unwrap();
+    path
+}
+
+struct Verdict {
+    exit: i32,
+    json: serde_json::Value,
+    stderr: String,
+}
+
+impl Verdict {
+    fn codes(&self) -> Vec<&str> {
+        let failures = self.json["failures"].as_array().unwrap();
+        failures
+            .iter()
+            .map(|f| f["code"].as_str().unwrap())
+            .collect()
+    }
+}
+
+fn validate(path: &Path, more: &[&str]) -> Verdict {
+    let output = Command::new(env!("CARGO_BIN_EXE_halo-validate-parquet"))
+        .arg(path)
+        .args(more)
+        .arg("-q")
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let exit = output.status.code().unwrap();
+    assert!(exit < 2, "{stderr}");
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["valid"].as_bool().unwrap(), exit == 0);
+    if exit == 1 {
+        assert_eq!(stderr.lines().count(), 1, "one sentence: {stderr}");
+        assert!(
+            stderr.contains(path.file_name().unwrap().to_str().unwrap()),
+            "{stderr}"
+        );
+    }
+    Verdict { exit, json, stderr }
+}
+
+#[test]
+fn a_good_table_is_valid() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = table(dir.path(), &rows(9000));
+    let verdict = validate(&path, &["--expect-rule", "R1", "--keep", "k"]);
+    assert_eq!(verdict.exit, 0, "{}", verdict.stderr);
+    assert_eq!(verdict.json["rows"], 9000);
+    assert_eq!(verdict.json["duplicates"], 0);
+    assert!(verdict.json["pages_checked"].as_u64().unwrap() > 20);
+    let checks = verdict.json["checks"].as_object().unwrap();
+    for check in [
+        "footer",
+        "metadata",
+        "columns",
+        "sidecar",
+        "checksums",
+        "values",
+        "order",
+        "unique",
+    ] {
+        assert_eq!(checks[check], "passed", "{check}");
+    }
+    assert!(
+        checks["smiles_parse"]
+            .as_str()
+            .unwrap()
+            .starts_with("skipped")
+    );
+
+    let out = dir.path().join("validation.json");
+    let status = Command::new(env!("CARGO_BIN_EXE_halo-validate-parquet"))
+        .args([&path, Path::new("--out"), &out])
+        .output()
+        .unwrap();
+    assert!(status.status.success() && status.stdout.is_empty());
+    let text = std::fs::read_to_string(out).unwrap();
+    assert!(text.contains("\"valid\": true"), "{text}");
+}
+
+#[test]
+fn empty_tables_are_valid_and_missing_files_are_no_verdict() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(validate(&table(dir.path(), &[]), &[]).exit, 0);
+    let output = Command::new(env!("CARGO_BIN_EXE_halo-validate-parquet"))
+        .arg(dir.path().join("nowhere.parquet"))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("nowhere.parquet")
+    );
+}
+
+#[test]
+fn damage_to_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = table(dir.path(), &rows(9000));
+    let good = std::fs::read(&path).unwrap();
+    let code = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        let verdict = validate(&path, &[]);
+        assert_eq!(verdict.exit, 1);
+        verdict
+            .codes()
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(code(b""), ["empty_file"]);
+    assert_eq!(code(b"hello"), ["not_parquet"]);
+    assert_eq!(code(&good[..good.len() / 2]), ["no_footer"]);
+    assert_eq!(code(&good[..good.len() - 1]), ["no_footer"]);
+    let mut bad = good.clone();
+    let at = good.len() - 200;
+    bad[at..at + 100].fill(0xff);
+    assert_eq!(code(&bad), ["footer_damaged"]);
+    let mut bad = good.clone();
+    bad[3000] ^= 4;
+    let codes = code(&bad);
+    assert!(codes.contains(&"digest".to_owned()), "{codes:?}");
+    assert!(codes.contains(&"crc_mismatch".to_owned()), "{codes:?}");
+    assert!(codes.contains(&"unreadable".to_owned()), "{codes:?}");
+    // Without the sidecar, too.
+    std::fs::remove_file(Sidecar::path_for(&path)).unwrap();
+    let verdict = validate(&path, &[]);
+    assert!(verdict.codes().contains(&"crc_mismatch"));
+    assert!(
+        verdict.json["checks"]["sidecar"]
+            .as_str()
+            .unwrap()
+            .starts_with("skipped")
+    );
+}
+
+#[test]
+fn every_flipped_bit_is_found_with_its_sidecar() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = table(dir.path(), &rows(300));
+    let good = std::fs::read(&path).unwrap();
+    for i in 0..60usize {
+        let mut bad = good.clone();
+        let at = i * (good.len() - 1) / 59;
+        bad[at] ^= 1 << (i % 8);
+        std::fs::write(&path, &bad).unwrap();
+        assert_eq!(validate(&path, &[]).exit, 1, "bit {at}");
+    }
+}
+
+#[test]
+fn a_sidecar_that_says_something_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = table(dir.path(), &rows(300));
+    let place = Sidecar::path_for(&path);
+    let good = Sidecar::read(&place).unwrap();
+    let code = |change: fn(&mut Output)| {
+        let mut sidecar = good.clone();
+        change(sidecar.output.as_mut().unwrap());
+        sidecar.write(&place).unwrap();
+        validate(&path, &[]).codes().join(" ")
+    };
+    assert_eq!(code(|o| o.rows += 1), "row_count");
+    assert_eq!(code(|o| o.bytes += 1), "file_size");
+    assert_eq!(code(|o| o.xxh3_128 = "0".repeat(32)), "digest");
+    std::fs::write(&place, "{").unwrap();
+    assert_eq!(validate(&path, &[]).codes(), ["sidecar"]);
+}
+
+#[test]
+fn wrong_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = rows(3000);
+    let verdict = |change: &dyn Fn(&mut Vec<Row>)| {
+        let mut rows = good.clone();
+        change(&mut rows);
+        validate(&table(dir.path(), &rows), &[])
+    };
+    let v = verdict(&|rows| rows[2500].smiles = rows[17].smiles.clone());
+    assert_eq!(v.codes(), ["duplicate_key"]);
+    assert!(
+        v.stderr.contains("row 2500, equal to row 17"),
+        "{}",
+        v.stderr
+    );
+    let v = verdict(&|rows| rows.swap(10, 1500));
+    assert_eq!(v.codes(), ["disorder"]);
+    assert!(
+        v.stderr.contains("row 11") && v.stderr.contains("source_row"),
+        "{}",
+        v.stderr
+    );
+    let v = verdict(&|rows| rows.swap(0, 1));
+    assert_eq!(v.codes(), ["disorder"]);
+    assert!(v.stderr.contains("xf_site_index"), "{}", v.stderr);
+    assert_eq!(
+        verdict(&|rows| rows[7].smiles = Some(String::new())).codes(),
+        ["smiles_text"]
+    );
+    assert_eq!(
+        verdict(&|rows| rows[7].smiles = Some("C(C".into())).codes(),
+        ["smiles_text"]
+    );
+    let v = verdict(&|rows| rows[7].rule = "R2".into());
+    assert!(v.codes().contains(&"rule_mismatch"), "{:?}", v.codes());
+    let v = validate(&table(dir.path(), &good), &["--expect-rule", "R9"]);
+    assert_eq!(v.codes(), ["rule_mismatch"]);
+    // Duplicates are nobody's business when other keys are asked for.
+    let twice: Vec<Row> = good
+        .iter()
+        .map(|r| Row {
+            smiles: Some("C".into()),
+            ..r.clone()
+        })
+        .collect();
+    let path = table(dir.path(), &twice);
+    assert_eq!(
+        validate(&path, &["--keys", "source_row,xf_site_index"]).exit,
+        0
+    );
+    assert_eq!(validate(&path, &["--keys", "none"]).exit, 0);
+    assert_eq!(validate(&path, &[]).json["duplicates"], 2999);
+}
+
+#[test]
+fn rules_stand_together_but_in_any_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut meta = meta();
+    meta.rule = None;
+    let row = |source_row: i64, rule: &str, site: i32| Row {
+        smiles: Some(format!("C{source_row}{rule}{site}")),
+        source_row,
+        rule: rule.into(),
+        site,
+    };
+    let path = dir.path().join("library.parquet");
+    let good = [
+        row(0, "Z", 0),
+        row(0, "Z", 4),
+        row(0, "A", 1),
+        row(1, "A", 0),
+        row(1, "Z", 0),
+    ];
+    write(&path, &schema(), &meta, &good);
+    assert_eq!(validate(&path, &[]).exit, 0);
+    let bad = [row(0, "Z", 0), row(0, "A", 1), row(0, "Z", 4)];
+    write(&path, &schema(), &meta, &bad);
+    let verdict = validate(&path, &[]);
+    assert_eq!(verdict.codes(), ["disorder"]);
+    assert!(verdict.stderr.contains("row 2") && verdict.stderr.contains("xf_rule_id"));
+}
+
+#[test]
+fn wrong_columns() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("products.parquet");
+    let all = batch(&schema(), &rows(100));
+    let save = |meta: &Meta, fields: &[usize], change: Option<(usize, DataType)>| {
+        let (mut out, mut columns) = (Vec::new(), Vec::new());
+        for i in fields {
+            let mut field = all.schema().field(*i).clone();
+            let mut column = Arc::clone(all.column(*i));
+            if let Some((at, to)) = &change
+                && at == i
+            {
+                column = cast(&column, to).unwrap();
+                field = field.with_data_type(to.clone());
+            }
+            out.push(field);
+            columns.push(column);
+        }
+        let schema = Arc::new(Schema::new(out));
+        let mut writer =
+            TableWriter::create(&path, &schema, meta, WriterOptions::default()).unwrap();
+        writer
+            .write(&RecordBatch::try_new(schema, columns).unwrap())
+            .unwrap();
+        writer.finish().unwrap();
+    };
+    let eight = [0, 1, 2, 3, 4, 5, 6, 7];
+    save(&meta(), &eight[..7], None);
+    assert_eq!(validate(&path, &[]).codes(), ["missing_column"]);
+    save(&meta(), &[1, 2, 3, 4, 5, 6, 7, 8], None);
+    assert!(validate(&path, &[]).codes().contains(&"missing_column"));
+    save(&meta(), &[1, 0, 2, 3, 4, 5, 6, 7], None);
+    assert_eq!(validate(&path, &[]).codes(), ["extra_column"]);
+    save(&meta(), &eight, Some((2, DataType::Int32)));
+    assert_eq!(validate(&path, &[]).codes(), ["wrong_type"]);
+    save(&meta(), &eight, Some((3, DataType::Utf8)));
+    assert_eq!(validate(&path, &[]).codes(), ["wrong_type"]);
+    save(&meta(), &[0, 1, 2, 3, 4, 5, 6, 7, 8], None);
+    assert_eq!(validate(&path, &["--keep", ""]).codes(), ["extra_column"]);
+    assert_eq!(
+        validate(&path, &["--keep", "k,m"]).codes(),
+        ["missing_column"]
+    );
+    let mut old = meta();
+    old.schema_version = "0".into();
+    save(&old, &eight, None);
+    assert_eq!(validate(&path, &[]).codes(), ["schema_version"]);
+}
+
+#[test]
+fn nulls_in_a_column_that_allows_them_by_mistake() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("products.parquet");
+    let mut fields: Vec<Field> = schema()
+        .fields()
+        .iter()
+        .map(|f| f.as_ref().clone())
+        .collect();
+    fields[0] = fields[0].clone().with_nullable(true);
+    let schema = Arc::new(Schema::new(fields));
+    let mut rows = rows(500);
+    rows[123].smiles = None;
+    write(&path, &schema, &meta(), &rows);
+    let verdict = validate(&path, &[]);
+    assert_eq!(verdict.codes(), ["null_value"]);
+    assert!(verdict.stderr.contains("row 123"), "{}", verdict.stderr);
+}
+
+#[test]
+fn many_keys_in_little_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("products.parquet");
+    let schema = Arc::new(Schema::new(vec![Field::new(
+        "smiles",
+        DataType::Utf8,
+        false,
+    )]));
+    let mut writer = TableWriter::create(
+        &path,
+        &schema,
+        &Meta::new(Kind::Library),
+        WriterOptions::default(),
+    )
+    .unwrap();
+    let n = 1_500_000u64;
+    for start in (0..n).step_by(10_000) {
+        // Row 1,234,567 repeats row 42.
+        let text = |i: u64| format!("C{:x}", if i == 1_234_567 { 42 } else { i });
+        let column = StringArray::from_iter_values((start..start + 10_000).map(text));
+        writer
+            .write(&RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(column)]).unwrap())
+            .unwrap();
+    }
+    writer.finish().unwrap();
+    assert!(TableReader::open(&path).unwrap().rows() == n);
+    for limit in ["40MiB", "512MiB"] {
+        let verdict = validate(&path, &["--keys", "smiles", "--memory-limit", limit]);
+        assert_eq!(verdict.codes(), ["duplicate_key"]);
+        assert_eq!(verdict.json["duplicates"], 1);
+        assert!(
+            verdict
+                .stderr
+                .contains("row 1234567, equal to row 42: `C2a`"),
+            "{}",
+            verdict.stderr
+        );
+        let peak = verdict.json["peak_rss_bytes"].as_u64().unwrap();
+        assert!(
+            peak <= verdict.json["memory_limit_bytes"].as_u64().unwrap(),
+            "{peak}"
+        );
+        let spilled = verdict.json["spill_bytes"].as_u64().unwrap();
+        assert_eq!(spilled > 0, limit == "40MiB", "{spilled}");
+    }
+}
