@@ -14,6 +14,8 @@ mod structure;
 mod unique;
 pub mod verdict;
 
+use std::path::Path;
+
 use halocline_budget::{Budget, SpillDir};
 use halocline_cli::Outcome;
 use halocline_table::{TableError, TableReader, publish};
@@ -35,7 +37,14 @@ pub fn run(args: Args) -> anyhow::Result<(Outcome, String)> {
     let tmp_dir = args.common.tmp_dir.clone();
     let config = Config::new(args)?;
     let budget = Budget::start(limit, LEAST_POOL_BYTES)?;
-    let spill = SpillDir::choose(tmp_dir.as_deref(), &std::env::temp_dir())?;
+    // Beside the verdict, which is a folder that can be written; the table's need not be.
+    let beside = config
+        .out
+        .as_deref()
+        .and_then(Path::parent)
+        .map(Path::to_owned);
+    let beside = beside.unwrap_or_else(std::env::temp_dir);
+    let spill = SpillDir::choose(tmp_dir.as_deref(), &beside)?;
     let mut verdict = Verdict::new(&config.file);
     match TableReader::open(&config.file) {
         Err(error) => broken_outside(&mut verdict, error)?,

@@ -81,9 +81,15 @@ impl OrderCheck {
                 self.gone[i].push(left);
             }
             // What follows begins anew under the new value.
-            for later in i + 1..self.columns.len() {
-                self.last[later] = Some(values[later].row(row).owned());
-                self.gone[later].clear();
+            let later = self
+                .last
+                .iter_mut()
+                .zip(&mut self.gone)
+                .zip(values)
+                .skip(i + 1);
+            for ((last, gone), values) in later {
+                *last = Some(values.row(row).owned());
+                gone.clear();
             }
             break;
         }
