@@ -17,6 +17,12 @@ namespace halocline {
 
 enum class Stage : uint8_t { kParse, kMatch, kReact, kSanitise, kWrite, kLimit };
 
+// An element that some atom of a match must be; `aromatic`: 1 yes, 0 no, -1 either.
+struct Needed {
+  int atomic_num;
+  int aromatic;
+};
+
 // A reaction compiled once per kernel. The reactant template decides the sites, the query (if any) filters them.
 struct Rule {
   std::unique_ptr<RDKit::ChemicalReaction> reaction;
@@ -27,9 +33,25 @@ struct Rule {
   std::vector<std::pair<unsigned, unsigned>> shared_maps;
   int64_t max_sites = -1;
   bool exclude_sugar_like = false;
+  // What every molecule with a match contains.
+  std::vector<Needed> needs;
 };
 
 Rule compile_rule(const std::string &smirks, const std::string &query, int64_t max_sites, bool exclude_sugar_like);
+
+// Which element symbols occur in a SMILES, found by reading its letters: never misses one that is there.
+class TextElements {
+ public:
+  explicit TextElements(const std::string &smiles);
+  // Can a molecule with this text satisfy all of `needs`? With `as_written` the letter case is taken for aromaticity,
+  // which holds only for text that this RDKit wrote.
+  bool may_have(const std::vector<Needed> &needs, bool as_written) const;
+
+ private:
+  bool upper_[26] = {};
+  bool lower_[26] = {};
+  bool numbered_ = false;  // `[#7]` names an element without its letters
+};
 
 // A match of the reactant template: parent atom index per template atom, and its place among the parent's matches.
 struct Site {

@@ -208,6 +208,9 @@ class KernelState {
     const Mark before = mark();
     Stage stage = Stage::kParse;
     try {
+      if (skips_parse(smiles, trusted_input_)) {
+        return;
+      }
       RDKit::ROMOL_SPTR mol = parse(smiles, trusted_input_);
       stage = Stage::kReact;
       expand(row, smiles, mol, depth);
@@ -221,6 +224,16 @@ class KernelState {
       return;
     }
     emit(row);
+  }
+
+  // Text that this RDKit wrote, that the light parse would take, and in which no rule has anything to look for.
+  bool skips_parse(const std::string &smiles, bool trusted) const {
+    if (!trusted || !local_edits_ || !is_plain_text(smiles)) {
+      return false;
+    }
+    const TextElements elements(smiles);
+    return std::none_of(rules_.begin(), rules_.end(),
+                        [&](const Rule &rule) { return elements.may_have(rule.needs, true); });
   }
 
   // `trusted`: the text was written by this RDKit.
@@ -263,6 +276,9 @@ class KernelState {
       std::vector<Intermediate> next;
       std::unordered_map<std::string, size_t> seen;
       for (auto &from : frontier) {
+        if (step > 1 && skips_parse(from.smiles, true)) {
+          continue;
+        }
         RDKit::ROMOL_SPTR reactant = step == 1 ? mol : parse_intermediate(row, from);
         if (!reactant) {
           continue;
@@ -294,7 +310,11 @@ class KernelState {
   template <typename Sink>
   void react(uint32_t row, Parent parent, const Intermediate &from, bool last, Sink &&sink) {
     const EditLane lane = local_edits_ ? lane_of(*parent.mol(), from.smiles) : EditLane::kNone;
+    const TextElements elements(from.smiles);
     for (size_t r = 0; r < rules_.size(); ++r) {
+      if (local_edits_ && !elements.may_have(rules_[r].needs, false)) {
+        continue;
+      }
       const auto rule = static_cast<uint16_t>(r);
       std::vector<Site> sites;
       {

@@ -227,10 +227,6 @@ CompiledEdit compile_edit(const Rule &rule) {
   return {std::move(edit), ""};
 }
 
-namespace {
-
-// Organic subset, bonds, rings and branches; of the brackets only `[nH]`. No stereo, charges, isotopes, radicals, metals
-// or fragments, which are what sanitising would have to look at.
 bool is_plain_text(const std::string &smiles) {
   for (size_t i = 0; i < smiles.size(); ++i) {
     switch (smiles[i]) {
@@ -272,8 +268,6 @@ bool is_plain_text(const std::string &smiles) {
   }
   return !smiles.empty();
 }
-
-}  // namespace
 
 RDKit::ROMOL_SPTR parse_light(const std::string &smiles) {
   if (!is_plain_text(smiles)) {

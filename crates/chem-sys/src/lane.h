@@ -64,6 +64,10 @@ struct CompiledEdit {
 };
 CompiledEdit compile_edit(const Rule &rule);
 
+// Organic subset, bonds, rings and branches; of the brackets only `[nH]`. No stereo, charges, isotopes, radicals, metals
+// or fragments, which are what sanitising would have to look at.
+bool is_plain_text(const std::string &smiles);
+
 // Reads canonical SMILES that this RDKit wrote, without sanitising again; null where that could tell another molecule
 // than the full parse, or where the text is not of that kind.
 RDKit::ROMOL_SPTR parse_light(const std::string &smiles);

@@ -2,7 +2,8 @@
 #include "internal.h"
 
 #include <GraphMol/ChemReactions/ReactionParser.h>
-#include <GraphMol/SmilesParse/SmartsWrite.h>
+#include <GraphMol/QueryAtom.h>
+#include <GraphMol/QueryOps.h>
 #include <GraphMol/SmilesParse/SmilesParse.h>
 
 #include <stdexcept>
@@ -13,6 +14,40 @@ namespace {
 std::string with_log(const std::string &message) {
   const std::string log = take_log();
   return log.empty() ? message : message + ": " + log;
+}
+
+// The elements a query atom insists on: of its conjunctions only, since an `or` insists on nothing.
+void collect_needs(const RDKit::QueryAtom::QUERYATOM_QUERY &query, std::vector<Needed> &needs) {
+  if (query.getNegation()) {
+    return;
+  }
+  const std::string &what = query.getDescription();
+  if (what == "AtomAnd") {
+    for (auto child = query.beginChildren(); child != query.endChildren(); ++child) {
+      collect_needs(**child, needs);
+    }
+    return;
+  }
+  const auto *equality = dynamic_cast<const RDKit::ATOM_EQUALS_QUERY *>(&query);
+  if (equality == nullptr) {
+    return;
+  }
+  if (what == "AtomAtomicNum") {
+    needs.push_back({equality->getVal(), -1});
+  } else if (what == "AtomType") {
+    needs.push_back({RDKit::getAtomTypeAtomicNum(equality->getVal()),
+                     RDKit::getAtomTypeIsAromatic(equality->getVal()) ? 1 : 0});
+  }
+}
+
+std::vector<Needed> needs_of(const RDKit::ROMol &pattern) {
+  std::vector<Needed> needs;
+  for (const auto *atom : pattern.atoms()) {
+    if (atom->hasQuery()) {
+      collect_needs(*atom->getQuery(), needs);
+    }
+  }
+  return needs;
 }
 
 std::string reactant_text(const std::string &smirks) { return smirks.substr(0, smirks.find(">>")); }
@@ -71,8 +106,52 @@ Rule compile_rule(const std::string &smirks, const std::string &query, int64_t m
     }
     rule.query = std::move(pattern);
   }
+  rule.needs = needs_of(*rule.reactant);
   take_log();
   return rule;
+}
+
+TextElements::TextElements(const std::string &smiles) {
+  for (const char c : smiles) {
+    if (c >= 'A' && c <= 'Z') {
+      upper_[c - 'A'] = true;
+    } else if (c >= 'a' && c <= 'z') {
+      lower_[c - 'a'] = true;
+    }
+  }
+  numbered_ = smiles.find("[#") != std::string::npos;
+}
+
+bool TextElements::may_have(const std::vector<Needed> &needs, bool as_written) const {
+  if (numbered_) {
+    return true;
+  }
+  for (const auto &need : needs) {
+    char letter = 0;
+    switch (need.atomic_num) {
+      case 6:
+        letter = 'C';
+        break;
+      case 7:
+        letter = 'N';
+        break;
+      case 8:
+        letter = 'O';
+        break;
+      case 16:
+        letter = 'S';
+        break;
+      default:
+        continue;
+    }
+    const bool upper = upper_[letter - 'A'];
+    const bool lower = lower_[letter - 'A'];
+    const bool there = !as_written || need.aromatic < 0 ? upper || lower : (need.aromatic == 1 ? lower : upper);
+    if (!there) {
+      return false;
+    }
+  }
+  return true;
 }
 
 }  // namespace halocline

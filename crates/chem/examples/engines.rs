@@ -1,5 +1,6 @@
 //! Runs both engines over a table of SMILES (second column of a TSV on stdin) and prints where they differ, and how long
-//! each took: `zcat data/np_68k.tsv.gz | cargo run --release --example engines -- configs/transforms.yaml polyphenol 1`.
+//! each took: `zcat data/np_68k.tsv.gz | cargo run --release --example engines -- configs/transforms.yaml polyphenol 1`; a fourth
+//! argument `trusted` says that the input is canonical SMILES of the linked RDKit.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -33,6 +34,7 @@ fn main() {
             &reactions,
             &Options {
                 engine,
+                trusted_input: args.get(4).is_some_and(|a| a == "trusted"),
                 ..Options::default()
             },
         )

@@ -1,5 +1,7 @@
 //! The kernel on molecules whose products are known by hand; the oracle suite compares it with RDKit's Python at large.
 
+#![expect(clippy::unwrap_used, reason = "a helper of tests may panic")]
+
 use halocline_chem::{ChemError, Counts, Engine, Kernel, Options, SmilesBatch, Stage};
 use halocline_rules::Reaction;
 
