@@ -198,6 +198,8 @@ impl Builder<'_> {
         command.extend(argv([
             "--shards",
             &self.config.halogenate.shards.to_string(),
+            "--cost",
+            "halogenate",
         ]));
         if let Some(column) = smiles_column {
             command.extend(argv(["--smiles-column", column]));
@@ -378,20 +380,24 @@ impl Builder<'_> {
                 format!("{out}/products.parquet"),
                 format!("{out}/validation.json"),
             );
+            let mut command = argv([
+                "halo-validate-parquet",
+                &products,
+                "--expect-rule",
+                &rule.id,
+                "--out",
+                &verdict,
+            ]);
+            if !self.config.transform.keep.is_empty() {
+                command.extend(argv(["--keep", &self.config.transform.keep.join(",")]));
+            }
             self.push(Draft {
                 step: Step::Validate,
                 name,
                 class: Some(class.to_owned()),
                 depth: Some(depth),
                 rule: Some(rule.id.clone()),
-                command: argv([
-                    "halo-validate-parquet",
-                    &products,
-                    "--expect-rule",
-                    &rule.id,
-                    "--out",
-                    &verdict,
-                ]),
+                command,
                 inputs: map([
                     ("products", vec![products.clone()]),
                     ("stats", vec![format!("{products}.stats.json")]),

@@ -109,7 +109,7 @@ fn command_lines_are_the_contract() {
     };
     assert_eq!(
         command("split_input/input"),
-        "halo-split data/np_700.tsv --out-dir results/work/input --shards 2 --smiles-column smiles --partition-by class \
+        "halo-split data/np_700.tsv --out-dir results/work/input --shards 2 --cost halogenate --smiles-column smiles --partition-by class \
          --partitions polyphenol,terpenoid,alkaloid,lipid,aa_peptide,other --memory-limit 512MiB"
     );
     assert_eq!(
@@ -131,6 +131,12 @@ fn command_lines_are_the_contract() {
          --summary results/transforms/lipid-1X_FG_CARBOXYL__COOH__TO__COCl/SUMMARY.json \
          --transform FG_CARBOXYL__COOH__TO__COCl --class lipid --source-file results/library/lipid-1X/products.parquet \
          --depth 1 --threads 1 --memory-limit 512MiB"
+    );
+    assert_eq!(
+        command("validate/lipid-1X_FG_CARBOXYL__COOH__TO__COCl"),
+        "halo-validate-parquet results/transforms/lipid-1X_FG_CARBOXYL__COOH__TO__COCl/products.parquet \
+         --expect-rule FG_CARBOXYL__COOH__TO__COCl \
+         --out results/transforms/lipid-1X_FG_CARBOXYL__COOH__TO__COCl/validation.json --keep id,class --memory-limit 512MiB"
     );
     assert_eq!(
         table.job("report/report").unwrap().needs.len(),
