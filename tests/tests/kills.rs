@@ -15,13 +15,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// Molecules of each class: few, since what is tested is what happens between the jobs and not in them.
+const MOLECULES: usize = 4;
+
 /// Kills per engine.
 fn kills() -> u32 {
     match std::env::var("HALOCLINE_KILLS") {
         Ok(text) => text
             .parse()
             .unwrap_or_else(|_| panic!("HALOCLINE_KILLS={text} is no number")),
-        Err(_) => 4,
+        Err(_) => 3,
     }
 }
 
@@ -159,12 +162,12 @@ fn survives(signal: Signal, kills: u32, engine: fn(&Place) -> Command, unlock: f
     let seed = u64::from(now.subsec_nanos()) << 20 | 1;
     let mut random = Random(seed);
     let dir = scratch();
-    let calm = Place::new(dir.path().join("calm"), 10);
+    let calm = Place::new(dir.path().join("calm"), MOLECULES);
     halocline_tests::run(&mut calm.drive());
     let wanted = calm.products();
     let mut left = kills;
     for round in 0.. {
-        let place = Place::new(dir.path().join(format!("disturbed-{round}")), 10);
+        let place = Place::new(dir.path().join(format!("disturbed-{round}")), MOLECULES);
         let command = || {
             unlock(&place);
             engine(&place)
@@ -201,15 +204,15 @@ fn drive_survives_kills() {
 
 #[test]
 fn drive_survives_being_asked_to_stop() {
-    survives(Signal::SIGTERM, kills() / 2, Place::drive, |_| ());
-    survives(Signal::SIGINT, kills() / 2, Place::drive, |_| ());
+    survives(Signal::SIGTERM, kills().div_ceil(2), Place::drive, |_| ());
+    survives(Signal::SIGINT, kills().div_ceil(2), Place::drive, |_| ());
 }
 
 #[test]
 fn snakemake_survives_kills() {
     survives(
         Signal::SIGKILL,
-        kills() / 2,
+        kills().div_ceil(2),
         Place::snakemake,
         Place::unlock,
     );
