@@ -11,6 +11,7 @@ use halocline_chem::{Engine, Options, rdkit_origin, rdkit_version};
 use halocline_cli::Common;
 use halocline_rules::{Layout, Reaction, RuleFile};
 use halocline_table::plan_file::{Plan, Shard};
+use halocline_table::schema::is_text;
 use halocline_table::{Kind, TableReader, file_digest, find_smiles_column};
 
 /// Apply reaction rules to one shard of a library
@@ -271,9 +272,16 @@ fn open(args: &Args) -> anyhow::Result<(Work, Input)> {
             names[index].to_owned()
         }
     };
-    for name in args.keep.iter().chain([&smiles_column]) {
+    for name in &args.keep {
         reader.column(name)?;
     }
+    let (_, field) = reader.column(&smiles_column)?;
+    ensure!(
+        is_text(field.data_type()),
+        "column `{smiles_column}` of `{}` holds {}, not text",
+        path.display(),
+        field.data_type()
+    );
     let fingerprint = match &plan {
         Some(plan) => {
             ensure!(

@@ -21,7 +21,7 @@ mod tables;
 use std::io::Write;
 
 use anyhow::Context;
-use halocline_budget::Budget;
+use halocline_budget::{Budget, BudgetError, ByteSize, MemoryLimit};
 use halocline_chem::Kernel;
 use halocline_cli::Outcome;
 
@@ -47,7 +47,7 @@ pub fn run(args: Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
         }
         return Ok(Outcome::Done);
     }
-    let budget = Budget::start(config.limit, shard::least_pool_bytes(&config))?;
+    let budget = start(&config)?;
     match &config.work {
         Work::Explain => {}
         Work::Rows(rows) => {
@@ -62,4 +62,31 @@ pub fn run(args: Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
         Work::Shards(shards) => manifest::run_batch(&config, &budget, shards, kernel)?,
     }
     Ok(Outcome::Done)
+}
+
+/// Starts the memory promise. What the tool cannot do without grows with the limit (the sets of keys take a share of
+/// it), so that the least limit is looked for step by step.
+fn start(config: &Config) -> Result<Budget, BudgetError> {
+    let attempt = |limit| Budget::start(limit, shard::least_pool_bytes(config, limit));
+    let mut candidate = config.limit;
+    loop {
+        match attempt(candidate) {
+            Ok(budget) if candidate == config.limit => return Ok(budget),
+            Ok(_) => {
+                return Err(BudgetError::TooLittle {
+                    limit: config.limit,
+                    least: ByteSize(candidate.bytes()),
+                });
+            }
+            Err(BudgetError::TooLittle { least, .. }) => match MemoryLimit::new(least.0) {
+                Some(next) if next > candidate => candidate = next,
+                _ => {
+                    return Err(BudgetError::TooLittle {
+                        limit: config.limit,
+                        least,
+                    });
+                }
+            },
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 use arrow::array::Array;
 use arrow::datatypes::Field;
-use halocline_budget::Budget;
+use halocline_budget::{Budget, MemoryLimit};
 use halocline_cascade::Cascade;
 use halocline_chem::{Counts, Kernel, rdkit_version};
 use halocline_cli::Progress;
@@ -36,8 +36,8 @@ const ENCODE_BYTES: u64 = 3 << 20;
 const SEEN_PART: u64 = 12;
 
 /// Entries the in-shard sets may hold: a function of the limit alone, so that tables do not depend on threads.
-fn allowance(config: &Config) -> u64 {
-    config.limit.bytes() / SEEN_PART / BYTES_PER_KEY
+fn allowance(limit: MemoryLimit) -> u64 {
+    limit.bytes() / SEEN_PART / BYTES_PER_KEY
 }
 
 fn num_tables(config: &Config) -> usize {
@@ -47,9 +47,9 @@ fn num_tables(config: &Config) -> usize {
     }
 }
 
-/// Pool bytes without which a shard cannot run on one thread.
-pub(crate) fn least_pool_bytes(config: &Config) -> u64 {
-    fixed_bytes(num_tables(config), allowance(config))
+/// Pool bytes without which a shard cannot run on one thread under `limit`.
+pub(crate) fn least_pool_bytes(config: &Config, limit: MemoryLimit) -> u64 {
+    fixed_bytes(num_tables(config), allowance(limit))
         + THREAD_BYTES
         + ENCODE_BYTES
         + 2 * READ_BYTES
@@ -192,7 +192,7 @@ pub(crate) fn run(
     };
     let label_of = |path: &[u16], first: usize| labels.index(path, first);
 
-    let state = fixed_bytes(tables.len(), allowance(config));
+    let state = fixed_bytes(tables.len(), allowance(config.limit));
     let threads = affordable_threads(config, budget, state);
     let mut threads_held = budget.pool().claim("threads and RDKit");
     threads_held.try_grow(THREAD_BYTES * threads as u64)?;
@@ -221,7 +221,7 @@ pub(crate) fn run(
         tables,
         &dictionaries,
         &ids,
-        allowance(config),
+        allowance(config.limit),
         &times,
         &progress,
     );
