@@ -25,7 +25,6 @@ build: ## release binaries in target/release
 
 .PHONY: test
 test: setup-test fmt lint ## install what is missing, then format, lint and every test
-	cargo build --locked --workspace --bins
 	cargo test --locked --workspace --no-fail-fast
 
 .PHONY: fmt
@@ -34,9 +33,10 @@ fmt: setup-test ## is everything formatted? (nothing is changed)
 	.venv/bin/snakefmt --check Snakefile workflow
 
 .PHONY: lint
-lint: setup-test ## clippy and `snakemake --lint`
+lint: setup-test ## clippy and `snakemake --lint`, which needs the binaries
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	scripts/snakemake.sh --lint
+	cargo build --locked --workspace --bins
+	HALOCLINE_BIN=$(CURDIR)/target/debug scripts/snakemake.sh --lint
 
 .PHONY: setup-test
 setup-test:
