@@ -62,8 +62,9 @@ fn main() {
     let mut build = cxx_build::bridge("src/lib.rs");
     build
         .files(sources)
-        .std("c++17")
+        .std("c++20")
         .opt_level(2)
+        // RDKit 2025.03 and newer need C++20 in their headers; 2022.09 to 2026.03 compile with it (checked 2026-11).
         // System includes: RDKit and boost headers are not ours to warn about.
         .flag("-isystem")
         .flag(found.include.to_string_lossy().as_ref());
