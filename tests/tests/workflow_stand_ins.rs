@@ -1,0 +1,288 @@
+//! The Snakemake workflow with stand-ins for the tools (bins/drive/tests/fake) and the real `halo-drive`: what runs
+//! again and what does not, failures, configuration, profiles.
+
+#![expect(clippy::unwrap_used, reason = "a failed precondition is a failed test")]
+
+use halocline_tests::{bin, root, run, run_expecting, scratch, workflow_bin_dir};
+use std::collections::BTreeMap;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Two classes at one depth, one batch each.
+struct Bench {
+    dir: tempfile::TempDir,
+}
+
+const JOBS: usize = 1 + 2 * 4 + 2 * 21 + 1;
+
+impl Bench {
+    fn new() -> Self {
+        let bench = Self { dir: scratch() };
+        for folder in ["bin", "configs", "data"] {
+            std::fs::create_dir(bench.path(folder)).unwrap();
+        }
+        let fake = root().join("bins/drive/tests/fake/halo-fake");
+        for tool in [
+            "split",
+            "transform-shard",
+            "dedup-merge",
+            "validate-parquet",
+            "report",
+        ] {
+            symlink(&fake, bench.path(&format!("bin/halo-{tool}"))).unwrap();
+        }
+        symlink(bin("halo-drive"), bench.path("bin/halo-drive")).unwrap();
+        for name in ["halogens.yaml", "transforms.yaml", "pipeline.yaml"] {
+            let copy = bench.path(&format!("configs/{name}"));
+            std::fs::copy(root().join("configs").join(name), copy).unwrap();
+        }
+        let classes = "[polyphenol, terpenoid, alkaloid, lipid, aa_peptide, other]";
+        bench.edit("pipeline.yaml", classes, "[lipid, aa_peptide]");
+        bench.edit("pipeline.yaml", "depths: [1, 2]", "depths: [1]");
+        bench.edit("pipeline.yaml", "  shards: 2 ", "  shards: 1 ");
+        std::fs::write(bench.path("data/np_700.tsv"), "id\tsmiles\tclass\n").unwrap();
+        bench
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn edit(&self, file: &str, from: &str, to: &str) {
+        let path = self.path(&format!("configs/{file}"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{from}");
+        std::fs::write(&path, text.replace(from, to)).unwrap();
+    }
+
+    fn with_fakes<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command
+            .current_dir(self.dir.path())
+            .env("HALOCLINE_BIN", self.path("bin"))
+            .env("FAKE_DIR", self.dir.path())
+            .env("XDG_CACHE_HOME", self.path("cache"))
+    }
+
+    fn snakemake(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(workflow_bin_dir().join("snakemake"));
+        self.with_fakes(&mut command);
+        command.arg("--snakefile").arg(root().join("Snakefile"));
+        command.args(args);
+        command
+    }
+
+    /// Runs everything; the number of calls by tool.
+    fn run(&self) -> BTreeMap<String, usize> {
+        let _ = std::fs::remove_file(self.path("calls"));
+        run(&mut self.snakemake(&["--cores", "4"]));
+        let text = std::fs::read_to_string(self.path("calls")).unwrap_or_default();
+        let mut calls = BTreeMap::new();
+        for tool in text.lines().filter_map(|l| l.split(' ').next()) {
+            *calls.entry(tool.to_owned()).or_insert(0) += 1;
+        }
+        calls
+    }
+
+    /// What a dry run would run, by rule.
+    fn would_run(&self) -> BTreeMap<String, usize> {
+        let text = said(&mut self.snakemake(&["--dry-run"]), 0);
+        if text.contains("Nothing to be done") {
+            return BTreeMap::new();
+        }
+        let table = text.split("Job stats:\n").nth(1);
+        let table = table.unwrap_or_else(|| panic!("no job table in {text}"));
+        table
+            .lines()
+            .skip(2)
+            .map_while(|line| {
+                let (rule, count) = line.split_once(' ')?;
+                Some((rule.to_owned(), count.trim().parse().ok()?))
+            })
+            .filter(|(rule, _)| rule != "all" && rule != "total")
+            .collect()
+    }
+}
+
+/// Runs, expects the exit code, gives stdout and stderr together.
+fn said(command: &mut Command, code: i32) -> String {
+    let output = run_expecting(command, code);
+    let text = [output.stdout, output.stderr].concat();
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+fn counts<const N: usize>(pairs: [(&str, usize); N]) -> BTreeMap<String, usize> {
+    pairs.map(|(name, n)| (name.to_owned(), n)).into()
+}
+
+#[test]
+fn only_what_changed_runs_again() {
+    let bench = Bench::new();
+    assert_eq!(bench.run().values().sum::<usize>(), JOBS);
+    let nothing = BTreeMap::new();
+
+    // a touched file
+    let library = "results/library/lipid-1X/products.parquet";
+    for file in ["data/np_700.tsv", "configs/transforms.yaml", library] {
+        let file = std::fs::File::options()
+            .append(true)
+            .open(bench.path(file))
+            .unwrap();
+        file.set_modified(std::time::SystemTime::now()).unwrap();
+    }
+    assert_eq!(bench.would_run(), nothing);
+
+    // a changed rule, and changed back: looking has cost nothing
+    let (before, after) = ("[C:1](=[O:2])[O:3]CC\"", "[C:1](=[O:2])[O:3]CCC\"");
+    bench.edit("transforms.yaml", before, after);
+    let stale = counts([
+        ("transform", 2),
+        ("merge", 2),
+        ("validate", 2),
+        ("report", 1),
+    ]);
+    assert_eq!(bench.would_run(), stale);
+    bench.edit("transforms.yaml", after, before);
+    assert_eq!(bench.would_run(), nothing);
+    bench.edit("transforms.yaml", before, after);
+    let calls = counts([
+        ("halo-transform-shard", 2),
+        ("halo-dedup-merge", 2),
+        ("halo-validate-parquet", 2),
+        ("halo-report", 1),
+    ]);
+    assert_eq!(bench.run(), calls);
+
+    // intermediates that nobody needs any more
+    std::fs::remove_dir_all(bench.path("results/work/transforms")).unwrap();
+    std::fs::remove_dir_all(bench.path("results/work/library")).unwrap();
+    assert_eq!(bench.would_run(), nothing);
+
+    // one product: its batch and its merge, not the merges beside it
+    let folder = bench.path("results/transforms/lipid-1X_FG_CARBOXYL__COOH__TO__COCl");
+    std::fs::remove_file(folder.join("products.parquet")).unwrap();
+    let calls = counts([("halo-transform-shard", 1), ("halo-dedup-merge", 1)]);
+    assert_eq!(bench.run(), calls);
+
+    // damage of equal size
+    std::fs::write(folder.join("validation.json"), "{\"valid\":TRUE}\n").unwrap();
+    assert_eq!(bench.would_run(), counts([("validate", 1)]));
+
+    // both engines share what they know
+    run(bench.with_fakes(Command::new(bin("halo-drive")).arg("run")));
+    assert_eq!(bench.would_run(), nothing);
+
+    // memory and threads are not content; the input's content is
+    bench.edit("pipeline.yaml", "512MiB, threads: 1", "600MiB, threads: 2");
+    assert_eq!(bench.would_run(), nothing);
+    std::fs::write(bench.path("data/np_700.tsv"), "id\tsmiles\tclass\nmore\n").unwrap();
+    assert_eq!(bench.would_run().values().sum::<usize>(), JOBS);
+}
+
+#[test]
+fn a_failure_is_reported_and_the_rest_is_done() {
+    let bench = Bench::new();
+    std::fs::write(bench.path("fail"), "merge*lipid*COCl 2\n").unwrap();
+    let text = said(&mut bench.snakemake(&["--cores", "4"]), 1);
+    assert!(
+        text.contains("halo-dedup-merge: error: told to fail"),
+        "{text}"
+    );
+    assert!(
+        text.contains("results/report/index.html says which"),
+        "{text}"
+    );
+    assert!(bench.path("results/report/index.html").exists());
+    std::fs::remove_file(bench.path("fail")).unwrap();
+    let calls = [
+        ("halo-dedup-merge", 1),
+        ("halo-validate-parquet", 1),
+        ("halo-report", 1),
+    ];
+    assert_eq!(bench.run(), counts(calls));
+    // Snakemake's own report has ours in it.
+    run(&mut bench.snakemake(&["--report", "report.html"]));
+    assert!(std::fs::metadata(bench.path("report.html")).unwrap().len() > 10_000);
+}
+
+#[test]
+fn configuration_mistakes_are_refused_before_anything_runs() {
+    let bench = Bench::new();
+    let text = said(&mut bench.snakemake(&["-n", "--config", "bogus_key=1"]), 1);
+    assert!(
+        text.contains("Error validating config file") && text.contains("bogus_key"),
+        "{text}"
+    );
+    let text = said(
+        &mut bench.snakemake(&["-n", "--config", "bin_dir=/nowhere"]),
+        1,
+    );
+    assert!(text.contains("run `make build`"), "{text}");
+    // An override reaches halo-drive and every command line.
+    let text = said(
+        &mut bench.snakemake(&["-n", "-p", "--config", "results=elsewhere"]),
+        0,
+    );
+    let command = "--config elsewhere/work/pipeline.json --results elsewhere";
+    assert!(text.contains(command), "{text}");
+}
+
+#[test]
+fn schema_and_halo_drive_agree_on_what_a_configuration_is() {
+    let bench = Bench::new();
+    let mistakes = [
+        ("results: results", "result: results"),
+        ("  class_column: class", "  klass: class"),
+        ("depths: [1]", "depths: [4]"),
+        ("depths: [1]", "depths: []"),
+        ("classes: [lipid, aa_peptide]", "classes: [../lipid]"),
+        ("classes: [lipid, aa_peptide]", "classes: [lipid, lipid]"),
+        (
+            "  split_input: {memory: 512MiB",
+            "  split_input: {memory: 512",
+        ),
+        (
+            "  report: {memory: 256MiB, threads: 1",
+            "  report: {memory: 256MiB, threads: 0",
+        ),
+        ("  report: {memory", "  raport: {memory"),
+        ("  shards_per_batch: 1", "  shards_per_batch: 0"),
+    ];
+    let shipped = std::fs::read_to_string(bench.path("configs/pipeline.yaml")).unwrap();
+    let mut files = vec![bench.path("configs/pipeline.yaml")];
+    for (i, (from, to)) in mistakes.iter().enumerate() {
+        assert!(shipped.contains(from), "{from}");
+        let file = bench.path(&format!("configs/mistake-{i}.yaml"));
+        std::fs::write(&file, shipped.replace(from, to)).unwrap();
+        files.push(file);
+    }
+    let script = "import jsonschema, sys, yaml\n\
+        schema = yaml.safe_load(open(sys.argv[1]))\n\
+        check = jsonschema.Draft202012Validator(schema)\n\
+        print(*[int(check.is_valid(yaml.safe_load(open(f)))) for f in sys.argv[2:]])";
+    let mut python = Command::new(workflow_bin_dir().join("python"));
+    python
+        .args(["-c", script])
+        .arg(root().join("workflow/schemas/config.schema.yaml"));
+    let verdicts = said(python.args(&files), 0);
+    assert_eq!(verdicts.trim(), format!("1{}", " 0".repeat(mistakes.len())));
+    for (i, file) in files.iter().enumerate() {
+        let mut plan = Command::new(bin("halo-drive"));
+        bench.with_fakes(plan.arg("plan").arg("--config").arg(file));
+        said(&mut plan, if i == 0 { 0 } else { 2 });
+    }
+}
+
+#[test]
+fn every_profile_is_accepted() {
+    let bench = Bench::new();
+    for (name, reserve_mb) in [("workstation", 0), ("low-memory", 0), ("slurm", 300)] {
+        let profile = root().join("profiles").join(name);
+        let text = said(
+            &mut bench.snakemake(&["-n", "--profile", profile.to_str().unwrap()]),
+            0,
+        );
+        let memory = format!("mem_mb={}", 537 + reserve_mb);
+        assert!(text.contains(&memory), "{name}: {text}");
+    }
+}

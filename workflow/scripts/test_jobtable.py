@@ -1,0 +1,92 @@
+"""Tests of jobtable.py: `python -m unittest discover workflow/scripts` (run by tests/tests/snakefile.rs)."""
+
+import json
+import os
+import tempfile
+import unittest
+from pathlib import Path
+
+import jobtable
+
+
+def table(**changes):
+    merge = {
+        "id": "merge/a b",
+        "step": "merge",
+        "name": "a b",
+        "class": "lipid",
+        "needs": ["transform/x"],
+        "inputs": {"manifests": ["/absent/manifest.json"], "rules": [__file__]},
+        "command": ["halo-dedup-merge", "--out", "a b/products.parquet", "--text", "it's"],
+        "complete": False,
+    }
+    merge.update(changes)
+    batch = {"id": "transform/x", "step": "transform", "name": "x", "class": "lipid", "needs": [], "inputs": {}}
+    made = {"id": "halogenate/y", "step": "halogenate", "name": "y", "class": "lipid", "needs": [], "inputs": {}}
+    return jobtable.JobTable({"results": "r", "jobs": [made, batch, merge]})
+
+
+class Lookups(unittest.TestCase):
+    def test_jobs_are_found_by_step_and_name(self):
+        self.assertEqual(table().job("merge", "a b")["id"], "merge/a b")
+        with self.assertRaisesRegex(jobtable.PlanError, "no job merge/c"):
+            table().job("merge", "c")
+
+    def test_only_results_are_asked_for(self):
+        self.assertEqual(table().records_of_results(), ["r/work/jobs/merge/a b.json"])
+
+    def test_classes_are_those_that_are_halogenated(self):
+        self.assertEqual(table().classes_to_make(), ["lipid"])
+
+    def test_commands_are_quoted_for_a_shell(self):
+        line = jobtable.command_line(table().job("merge", "a b"))
+        self.assertEqual(line, """halo-dedup-merge --out 'a b/products.parquet' --text 'it'"'"'s'""")
+
+    def test_an_incomplete_job_names_all_inputs_and_the_records_of_its_needs(self):
+        jobs = table()
+        self.assertEqual(
+            jobs.inputs(jobs.job("merge", "a b")),
+            {
+                "manifests": ["/absent/manifest.json"],
+                "rules": [__file__],
+                "records": ["r/work/jobs/transform/x.json"],
+            },
+        )
+
+    def test_a_complete_job_names_only_inputs_that_exist(self):
+        jobs = table(complete=True)
+        self.assertEqual(jobs.inputs(jobs.job("merge", "a b")), {"rules": [__file__]})
+
+
+class Configuration(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.results = str(Path(self.folder.name) / "results")
+
+    def test_a_file_that_was_not_overridden_is_used_itself(self):
+        parsed = {"results": self.results, "depths": [1]}
+        config = {**parsed, "bin_dir": "x", "mem_reserve_mb": 300}
+        self.assertEqual(jobtable.config_file(config, "p.yaml", parsed), "p.yaml")
+        self.assertFalse(os.path.exists(self.results))
+
+    def test_an_overridden_configuration_is_written_once(self):
+        config = {"results": self.results, "depths": [2], "bin_dir": "x"}
+        path = Path(jobtable.config_file(config, "p.yaml", {"results": self.results, "depths": [1]}))
+        self.assertEqual(json.loads(path.read_text()), {"results": self.results, "depths": [2]})
+        before = path.stat().st_ino
+        jobtable.config_file(config, "p.yaml", {})
+        self.assertEqual(path.stat().st_ino, before)
+        self.assertEqual(os.listdir(path.parent), [path.name])
+
+    def test_the_folder_of_binaries(self):
+        folder = Path(self.folder.name)
+        (folder / "halo-drive").touch()
+        self.assertEqual(jobtable.find_bin_dir({"bin_dir": str(folder)}, "/nowhere"), folder)
+        os.environ.pop("HALOCLINE_BIN", None)
+        with self.assertRaisesRegex(jobtable.PlanError, "run `make build`"):
+            jobtable.find_bin_dir({}, "/nowhere")
+
+
+if __name__ == "__main__":
+    unittest.main()
