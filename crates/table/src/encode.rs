@@ -26,6 +26,7 @@ use parquet::arrow::{ArrowSchemaConverter, add_encoded_arrow_schema_to_metadata}
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::{ParquetError, Result as ParquetResult};
+use parquet::file::metadata::RowGroupMetaDataPtr;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{ColumnPath, SchemaDescriptor, TypePtr};
@@ -113,6 +114,11 @@ impl WriterSchema {
             Arc::clone(&self.parquet),
             Arc::clone(&self.properties),
         )
+    }
+
+    /// The record that tells a salvager what the pages hold.
+    pub(crate) fn file_record(&self, row_group_bytes: u64) -> Result<Vec<u8>, TableError> {
+        crate::recovery::file_record(&self.parquet, &self.properties, row_group_bytes)
     }
 
     /// Refuses a batch whose names, order or types differ.
@@ -523,13 +529,12 @@ impl EncodedRowGroup {
     pub(crate) fn append_to<W: io::Write + Send>(
         self,
         file: &mut SerializedFileWriter<W>,
-    ) -> ParquetResult<()> {
+    ) -> ParquetResult<RowGroupMetaDataPtr> {
         let mut group = file.next_row_group()?;
         for column in self.columns {
             group.append_column(&PageChunk(column.pages), column.close)?;
         }
-        group.close()?;
-        Ok(())
+        group.close()
     }
 }
 

@@ -23,6 +23,7 @@ mod meta;
 pub mod pages;
 pub mod plan_file;
 mod reader;
+mod recovery;
 mod row_bytes;
 pub mod schema;
 pub mod text;
@@ -34,6 +35,7 @@ pub use error::TableError;
 pub use halocline_budget::publish;
 pub use meta::{Kind, Meta};
 pub use reader::{Batches, ReadOptions, TableReader, text_column};
+pub use recovery::{Salvage, salvage};
 pub use row_bytes::row_bytes;
 pub use schema::{
     PRODUCT_SCHEMA_VERSION, find_smiles_column, product_schema, rejects_schema, text_rejects_schema,

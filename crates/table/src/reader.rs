@@ -80,9 +80,22 @@ impl TableReader {
             path: path.to_owned(),
             detail,
         };
-        let metadata = guard(|| load_metadata(&file)).map_err(&damaged)?;
+        let metadata = guard(|| load_metadata(&file)).map_err(damaged)?;
+        Self::from_metadata(file, metadata)
+    }
+
+    /// A reader over the row groups `metadata` names.
+    pub(crate) fn from_metadata(
+        file: PreadFile,
+        metadata: ParquetMetaData,
+    ) -> Result<Self, TableError> {
+        let path = file.path().to_owned();
+        let damaged = |detail: String| TableError::Footer {
+            path: path.clone(),
+            detail,
+        };
         let starts = guard(|| check_footer(&metadata, file.length())).map_err(&damaged)?;
-        let meta = Meta::from_key_values(path, metadata.file_metadata().key_value_metadata())?;
+        let meta = Meta::from_key_values(&path, metadata.file_metadata().key_value_metadata())?;
         let metadata = Arc::new(metadata);
         let arrow = guard(|| {
             let plain =

@@ -12,6 +12,7 @@ use parquet::file::writer::SerializedFileWriter;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::cut::cut;
+use crate::recovery::group_record;
 use crate::{EncodedRowGroup, Meta, RowGroupEncoder, TableError, WriterSchema, row_bytes};
 
 /// How a table is written. Part of what decides its bytes.
@@ -108,9 +109,11 @@ impl TableWriter {
             file: AtomicFile::create(&path)?,
             hash: Box::new(Xxh3::new()),
         };
-        let file = schema
+        let mut file = schema
             .file_writer(file)
             .map_err(|e| TableError::encode(&path, e))?;
+        let record = schema.file_record(options.row_group_bytes)?;
+        file.write_all(&record).map_err(TableError::Io)?;
         Ok(Self {
             path,
             schema,
@@ -210,9 +213,11 @@ impl TableWriter {
     fn append_encoded(&mut self, group: EncodedRowGroup) -> Result<(), TableError> {
         self.rows += group.rows();
         self.row_groups += 1;
-        group
+        let written = group
             .append_to(&mut self.file)
-            .map_err(|e| TableError::encode(&self.path, e))
+            .map_err(|e| TableError::encode(&self.path, e))?;
+        let record = group_record(&written)?;
+        self.file.write_all(&record).map_err(TableError::Io)
     }
 
     /// Adds a row group encoded elsewhere with this table's [`WriterSchema`]. Rows written before

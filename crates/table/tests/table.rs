@@ -486,3 +486,71 @@ fn rows_in_order_survive_a_row_group_of_one_huge_row() {
         [0, 1, 2, 3, 4]
     );
 }
+
+#[test]
+fn a_file_without_footer_is_salvaged_row_group_by_row_group() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.parquet");
+    write(&path, 10_000, |_| 1_000);
+    let good = std::fs::read(&path).unwrap();
+    let table = TableReader::open(&path).unwrap();
+    let groups = table.row_groups();
+    assert!(groups >= 4);
+    let cut_at = |group: usize| {
+        let chunk = table
+            .parquet_metadata()
+            .row_group(group)
+            .column(5)
+            .byte_range();
+        (chunk.0 + chunk.1 / 2) as usize
+    };
+    let cut = dir.path().join("cut.parquet");
+    for group in 0..groups {
+        std::fs::write(&cut, &good[..cut_at(group)]).unwrap();
+        assert!(matches!(
+            TableReader::open(&cut),
+            Err(TableError::NoFooter { .. })
+        ));
+        let saved = halocline_table::salvage(&cut).unwrap();
+        let rows = table.row_group_rows(group).start;
+        assert_eq!((saved.table.rows(), saved.damaged_row_groups), (rows, 0));
+        assert_eq!(saved.row_group_bytes, SMALL);
+        assert_eq!(saved.table.meta(), table.meta());
+        assert_eq!(saved.table.schema(), table.schema());
+        let all = read(&saved.table, ReadOptions::default());
+        let options = ReadOptions {
+            rows: Some(0..rows),
+            ..ReadOptions::default()
+        };
+        assert_eq!(all.column(0), read(&table, options.clone()).column(0));
+        assert_eq!(all.column(7), read(&table, options).column(7));
+    }
+    // A damaged page costs its row group, not those behind it; a damaged record as well.
+    let mut bad = good.clone();
+    bad[cut_at(1)] ^= 1;
+    std::fs::write(&cut, &bad[..good.len() - 20]).unwrap();
+    let saved = halocline_table::salvage(&cut).unwrap();
+    let lost = table.row_group_rows(1).end - table.row_group_rows(1).start;
+    assert_eq!((saved.damaged_row_groups, saved.damaged_rows), (1, lost));
+    assert_eq!(saved.table.rows(), 10_000 - lost);
+    let mut bad = good.clone();
+    let record = table.parquet_metadata().row_group(1).column(9).byte_range();
+    bad[(record.0 + record.1) as usize + 30] ^= 1;
+    std::fs::write(&cut, &bad).unwrap();
+    assert_eq!(
+        halocline_table::salvage(&cut).unwrap().table.rows(),
+        10_000 - lost
+    );
+    // A whole file loses nothing; a file of others cannot be salvaged.
+    assert_eq!(
+        halocline_table::salvage(&path).unwrap().table.rows(),
+        10_000
+    );
+    std::fs::write(
+        &cut,
+        b"PAR1 something else entirely, long enough to be read",
+    )
+    .unwrap();
+    let error = halocline_table::salvage(&cut).unwrap_err().to_string();
+    assert!(error.contains("cut.parquet"), "{error}");
+}

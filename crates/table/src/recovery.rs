@@ -1,0 +1,295 @@
+//! Records between the row groups from which a file that lost its footer is read again.
+//!
+//! Parquet readers follow absolute offsets, so bytes between column chunks are nobody's business
+//! (`SerializedFileWriter::write_all` is made for such payloads). Behind the leading `PAR1` stands a
+//! *file record* (schema, key-value metadata, row group size), behind every row group a *row group
+//! record* (rows, and where its chunks lie). A record is an eight-byte magic, the length of its JSON
+//! as little-endian u32, the JSON, and the CRC-32 of the JSON. About 600 bytes per row group.
+//!
+//! [`salvage`] finds the records, believes those whose CRC and position agree, checks every page
+//! behind them, and gives a [`TableReader`] over the row groups that are whole.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::{
+    ColumnChunkMetaData, FileMetaData, KeyValue, ParquetMetaData, RowGroupMetaData,
+};
+use parquet::file::properties::WriterProperties;
+use parquet::schema::parser::parse_message_type;
+use parquet::schema::printer::print_schema;
+use parquet::schema::types::{SchemaDescPtr, SchemaDescriptor, Type};
+use serde::{Deserialize, Serialize};
+
+use crate::input::PreadFile;
+use crate::pages::check_pages;
+use crate::{TableError, TableReader};
+
+const FILE_MAGIC: &[u8; 8] = b"HALOFILE";
+const GROUP_MAGIC: &[u8; 8] = b"HALOROWS";
+/// Magic and length before the JSON, CRC behind it.
+const FRAME_BYTES: u64 = 8 + 4 + 4;
+/// Records are far smaller; a length above this is no record.
+const MOST_RECORD_BYTES: u32 = 16 << 20;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileRecord {
+    /// Parquet's message type, as text.
+    schema: String,
+    key_values: Vec<(String, Option<String>)>,
+    created_by: String,
+    row_group_bytes: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GroupRecord {
+    /// Offset of the first page.
+    start: u64,
+    rows: i64,
+    columns: Vec<ChunkRecord>,
+}
+
+/// Where a chunk lies; offsets from the start of the file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ChunkRecord {
+    dictionary: Option<i64>,
+    data: i64,
+    compressed: i64,
+    uncompressed: i64,
+    values: i64,
+}
+
+fn frame(magic: &[u8; 8], record: &impl Serialize) -> Result<Vec<u8>, TableError> {
+    let json = serde_json::to_vec(record)
+        .map_err(|e| TableError::Schema(format!("a recovery record cannot be written: {e}")))?;
+    let length = u32::try_from(json.len())
+        .map_err(|_| TableError::Schema("a recovery record of more than 4 GiB".to_owned()))?;
+    let mut bytes = Vec::with_capacity(json.len() + 16);
+    bytes.extend_from_slice(magic);
+    bytes.extend_from_slice(&length.to_le_bytes());
+    bytes.extend_from_slice(&json);
+    bytes.extend_from_slice(&crc32fast::hash(&json).to_le_bytes());
+    Ok(bytes)
+}
+
+/// The record behind the leading magic.
+pub(crate) fn file_record(
+    schema: &Type,
+    properties: &WriterProperties,
+    row_group_bytes: u64,
+) -> Result<Vec<u8>, TableError> {
+    let mut text = Vec::new();
+    print_schema(&mut text, schema);
+    let pairs = properties.key_value_metadata().into_iter().flatten();
+    let record = FileRecord {
+        schema: String::from_utf8_lossy(&text).into_owned(),
+        key_values: pairs.map(|p| (p.key.clone(), p.value.clone())).collect(),
+        created_by: properties.created_by().to_owned(),
+        row_group_bytes,
+    };
+    frame(FILE_MAGIC, &record)
+}
+
+/// The record behind a row group that has just been written.
+pub(crate) fn group_record(group: &RowGroupMetaData) -> Result<Vec<u8>, TableError> {
+    let columns: Vec<ChunkRecord> = group
+        .columns()
+        .iter()
+        .map(|c| ChunkRecord {
+            dictionary: c.dictionary_page_offset(),
+            data: c.data_page_offset(),
+            compressed: c.compressed_size(),
+            uncompressed: c.uncompressed_size(),
+            values: c.num_values(),
+        })
+        .collect();
+    let start = columns
+        .first()
+        .map_or(0, |c| c.dictionary.unwrap_or(c.data));
+    let start = u64::try_from(start).unwrap_or(0);
+    frame(
+        GROUP_MAGIC,
+        &GroupRecord {
+            start,
+            rows: group.num_rows(),
+            columns,
+        },
+    )
+}
+
+/// What could be saved of a file.
+#[derive(Debug)]
+pub struct Salvage {
+    /// The row groups that are whole, with correct checksums.
+    pub table: TableReader,
+    /// Raw bytes per row group the file was written with.
+    pub row_group_bytes: u64,
+    /// Row groups whose record is there but whose pages are damaged.
+    pub damaged_row_groups: u64,
+    /// Rows of those.
+    pub damaged_rows: u64,
+    /// Bytes at the end of the file that belong to no whole row group (of a whole file, its index
+    /// and footer).
+    pub tail_bytes: u64,
+}
+
+/// Reads what is left of a file halocline wrote, with or without its footer.
+///
+/// # Errors
+/// [`TableError::Io`]; [`TableError::Footer`] when the start of the file, which holds its schema, is
+/// damaged or not ours.
+pub fn salvage(path: &Path) -> Result<Salvage, TableError> {
+    let file = PreadFile::open(path)?;
+    let wrong = |detail: String| TableError::Footer {
+        path: path.to_owned(),
+        detail,
+    };
+    let no_record = || {
+        wrong(
+            "nothing at its start says what its pages hold, so nothing can be salvaged".to_owned(),
+        )
+    };
+    let (json, mut at) = read_frame(&file, 4, FILE_MAGIC)?.ok_or_else(no_record)?;
+    let record: FileRecord = serde_json::from_slice(&json).map_err(|_| no_record())?;
+    let schema = parse_message_type(&record.schema).map_err(|e| wrong(e.to_string()))?;
+    let schema: SchemaDescPtr = Arc::new(SchemaDescriptor::new(Arc::new(schema)));
+    let mut groups = Vec::new();
+    while let Some((group, end)) = next_group(&file, at, &schema)? {
+        groups.push(group);
+        at = end;
+    }
+    let build = |groups: Vec<RowGroupMetaData>| {
+        let rows = groups.iter().map(RowGroupMetaData::num_rows).sum();
+        let pairs = record
+            .key_values
+            .iter()
+            .map(|(k, v)| KeyValue::new(k.clone(), v.clone()));
+        let file_metadata = FileMetaData::new(
+            1,
+            rows,
+            Some(record.created_by.clone()),
+            Some(pairs.collect()),
+            Arc::clone(&schema),
+            None,
+        );
+        TableReader::from_metadata(file.clone(), ParquetMetaData::new(file_metadata, groups))
+    };
+    let all = build(groups.clone())?;
+    let mut bad = vec![false; groups.len()];
+    check_pages(&all, |fault| {
+        bad[fault.row_group] = true;
+        true
+    })?;
+    let rows_of = |g: &RowGroupMetaData| u64::try_from(g.num_rows()).unwrap_or(0);
+    let (mut whole, mut damaged_row_groups, mut damaged_rows) = (Vec::new(), 0, 0);
+    for (group, bad) in groups.into_iter().zip(bad) {
+        if bad {
+            damaged_row_groups += 1;
+            damaged_rows += rows_of(&group);
+        } else {
+            whole.push(group);
+        }
+    }
+    Ok(Salvage {
+        table: build(whole)?,
+        row_group_bytes: record.row_group_bytes,
+        damaged_row_groups,
+        damaged_rows,
+        tail_bytes: file.length().saturating_sub(at),
+    })
+}
+
+/// The JSON of the record at `at` and the offset behind it, when one stands there whole.
+fn read_frame(
+    file: &PreadFile,
+    at: u64,
+    magic: &[u8; 8],
+) -> Result<Option<(Vec<u8>, u64)>, TableError> {
+    let mut head = [0; 12];
+    if at + FRAME_BYTES > file.length() {
+        return Ok(None);
+    }
+    file.read_exact_at(&mut head, at)?;
+    let length = u32::from_le_bytes([head[8], head[9], head[10], head[11]]);
+    let end = at + FRAME_BYTES + u64::from(length);
+    if &head[..8] != magic || length > MOST_RECORD_BYTES || end > file.length() {
+        return Ok(None);
+    }
+    let mut rest = vec![0; length as usize + 4];
+    file.read_exact_at(&mut rest, at + 12)?;
+    let crc = rest.split_off(length as usize);
+    Ok((crc32fast::hash(&rest).to_le_bytes()[..] == crc[..]).then_some((rest, end)))
+}
+
+/// The first believable row group record at or behind `from`, and the offset behind it.
+fn next_group(
+    file: &PreadFile,
+    from: u64,
+    schema: &SchemaDescPtr,
+) -> Result<Option<(RowGroupMetaData, u64)>, TableError> {
+    const BLOCK: u64 = 64 << 10;
+    const OVERLAP: u64 = 7;
+    let mut at = from;
+    let mut block = vec![0; BLOCK as usize];
+    while at + FRAME_BYTES <= file.length() {
+        let n = BLOCK.min(file.length() - at) as usize;
+        file.read_exact_at(&mut block[..n], at)?;
+        for place in 0..n.saturating_sub(OVERLAP as usize) {
+            if block[place..n].starts_with(GROUP_MAGIC) {
+                let record_at = at + place as u64;
+                if let Some((json, end)) = read_frame(file, record_at, GROUP_MAGIC)?
+                    && let Some(group) = believe(&json, from, record_at, schema)
+                {
+                    return Ok(Some((group, end)));
+                }
+            }
+        }
+        if (n as u64) < BLOCK {
+            break;
+        }
+        at += BLOCK - OVERLAP;
+    }
+    Ok(None)
+}
+
+/// A record as Parquet's metadata, when its chunks lie between `from` and the record.
+fn believe(
+    json: &[u8],
+    from: u64,
+    record_at: u64,
+    schema: &SchemaDescPtr,
+) -> Option<RowGroupMetaData> {
+    let record: GroupRecord = serde_json::from_slice(json).ok()?;
+    if record.start < from || record.rows < 0 || record.columns.len() != schema.num_columns() {
+        return None;
+    }
+    let codec = Compression::ZSTD(ZstdLevel::default());
+    let mut chunks = Vec::with_capacity(record.columns.len());
+    for (leaf, chunk) in record.columns.iter().enumerate() {
+        let start = u64::try_from(chunk.dictionary.unwrap_or(chunk.data)).ok()?;
+        let end = start.checked_add(u64::try_from(chunk.compressed).ok()?)?;
+        if start < record.start || end > record_at || chunk.values < 0 {
+            return None;
+        }
+        let built = ColumnChunkMetaData::builder(schema.column(leaf))
+            .set_compression(codec)
+            .set_num_values(chunk.values)
+            .set_total_compressed_size(chunk.compressed)
+            .set_total_uncompressed_size(chunk.uncompressed)
+            .set_data_page_offset(chunk.data)
+            .set_dictionary_page_offset(chunk.dictionary)
+            .build();
+        chunks.push(built.ok()?);
+    }
+    let bytes = record.columns.iter().map(|c| c.uncompressed).sum();
+    RowGroupMetaData::builder(Arc::clone(schema))
+        .set_num_rows(record.rows)
+        .set_total_byte_size(bytes)
+        .set_column_metadata(chunks)
+        .build()
+        .ok()
+}
