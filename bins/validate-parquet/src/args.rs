@@ -15,6 +15,7 @@ use crate::order::{OrderColumn, parse_order};
     after_help = "Examples:
   halo-validate-parquet results/transforms/polyphenol-1X_FG_PHENOL_OH__OH__TO__OMe/products.parquet
   halo-validate-parquet products.parquet --out validation.json --expect-rule FG_PHENOL_OH__OH__TO__OMe
+  halo-validate-parquet cut-off.parquet --repair saved.parquet
 
 Exit codes: 0 valid; 1 the table broke a promise (the verdict says which); 2 it could not be checked."
 )]
@@ -46,6 +47,11 @@ pub struct Args {
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     keep: Option<Vec<String>>,
 
+    /// Write the whole row groups of a damaged or cut-off FILE to this new file, and say what was
+    /// lost; no other check is made
+    #[arg(long, value_name = "NEW.parquet", conflicts_with_all = ["keys", "order", "expect_rule", "keep"])]
+    repair: Option<PathBuf>,
+
     #[command(flatten)]
     #[expect(
         missing_docs,
@@ -65,6 +71,7 @@ pub(crate) struct Config {
     pub(crate) order: Option<Vec<OrderColumn>>,
     pub(crate) expect_rule: Option<String>,
     pub(crate) keep: Option<Vec<String>>,
+    pub(crate) repair: Option<PathBuf>,
 }
 
 impl Config {
@@ -96,6 +103,7 @@ impl Config {
             order,
             expect_rule: args.expect_rule,
             keep,
+            repair: args.repair,
         })
     }
 }

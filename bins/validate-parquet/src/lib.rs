@@ -10,6 +10,7 @@
 mod args;
 mod content;
 mod order;
+mod repair;
 mod structure;
 mod unique;
 pub mod verdict;
@@ -45,6 +46,10 @@ pub fn run(args: Args) -> anyhow::Result<(Outcome, String)> {
         .map(Path::to_owned);
     let beside = beside.unwrap_or_else(std::env::temp_dir);
     let spill = SpillDir::choose(tmp_dir.as_deref(), &beside)?;
+    if let Some(new) = &config.repair {
+        let text = repair::repair(&config.file, new, &budget)?;
+        return Ok((Outcome::Done, deliver(&config, text)?));
+    }
     let mut verdict = Verdict::new(&config.file);
     match TableReader::open(&config.file) {
         Err(error) => broken_outside(&mut verdict, error)?,
@@ -61,15 +66,21 @@ pub fn run(args: Args) -> anyhow::Result<(Outcome, String)> {
     verdict.close(&budget);
     let mut text = serde_json::to_string_pretty(&verdict)?;
     text.push('\n');
-    if let Some(out) = &config.out {
-        publish::write_bytes(out, text.as_bytes())?;
-        text.clear();
-    }
+    let text = deliver(&config, text)?;
     let outcome = match verdict.sentence() {
         None => Outcome::Done,
         Some(sentence) => Outcome::Broken(sentence),
     };
     Ok((outcome, text))
+}
+
+/// Writes `text` to `--out` when there is one; returns what is left for stdout.
+fn deliver(config: &Config, text: String) -> anyhow::Result<String> {
+    let Some(out) = &config.out else {
+        return Ok(text);
+    };
+    publish::write_bytes(out, text.as_bytes())?;
+    Ok(String::new())
 }
 
 /// A file that could not be opened as a table: the table's fault, or an error of reading.

@@ -472,3 +472,43 @@ fn many_keys_in_little_memory() {
         assert_eq!(spilled > 0, limit == "40MiB", "{spilled}");
     }
 }
+
+#[test]
+fn a_cut_off_table_is_repaired_into_a_new_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = table(dir.path(), &rows(9000));
+    let good = std::fs::read(&path).unwrap();
+    let whole = TableReader::open(&path).unwrap();
+    let first = whole.row_group_rows(2);
+    let cut = dir.path().join("cut.parquet");
+    let at = whole
+        .parquet_metadata()
+        .row_group(2)
+        .column(3)
+        .byte_range()
+        .0 as usize;
+    std::fs::write(&cut, &good[..at]).unwrap();
+    let new = dir.path().join("saved.parquet");
+    let repair = || {
+        Command::new(env!("CARGO_BIN_EXE_halo-validate-parquet"))
+            .args([&cut, Path::new("--repair"), &new])
+            .output()
+            .unwrap()
+    };
+    let output = repair();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{stderr}");
+    assert!(stderr.contains("lost"), "{stderr}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["rows_saved"], first.start);
+    assert_eq!(report["row_groups_saved"], 2);
+    assert!(report["tail_bytes"].as_u64().unwrap() > 0);
+    assert_eq!(validate(&new, &[]).exit, 0);
+    let saved = TableReader::open(&new).unwrap();
+    assert_eq!((saved.rows(), saved.row_groups()), (first.start, 2));
+    assert!(saved.meta().unwrap().extra.contains_key("salvaged"));
+    // The file that is there is not replaced; a file of others is an error.
+    let again = repair();
+    assert_eq!(again.status.code(), Some(2));
+    assert!(String::from_utf8(again.stderr).unwrap().contains("already"));
+}
