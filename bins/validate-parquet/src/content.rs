@@ -79,10 +79,7 @@ pub(crate) fn check(
     let mut content = Content {
         table,
         product,
-        rule: config
-            .expect_rule
-            .clone()
-            .or_else(|| table.meta().and_then(|m| m.rule.clone())),
+        rules: Rules::of(config, table),
         order: order_of(table, order)?,
         keys: keys_of(table, &keys, budget, spill)?,
         row: 0,
@@ -104,6 +101,9 @@ pub(crate) fn check(
         budget.observe();
     }
     progress.finish();
+    if let Some(rules) = &content.rules {
+        rules.conclude(verdict);
+    }
     verdict.conclude(
         "values",
         &[
@@ -188,10 +188,48 @@ struct Order {
     check: OrderCheck,
 }
 
+/// Rows by whether they are of the rule their table is named after.
+struct Rules {
+    name: String,
+    /// Given by the user; else taken from the metadata, where it may also be the name of a set of
+    /// rules, of which then no row is.
+    expected: bool,
+    right: u64,
+    wrong: u64,
+    first: Option<(u64, String)>,
+}
+
+impl Rules {
+    fn of(config: &Config, table: &TableReader) -> Option<Self> {
+        let named = table.meta().and_then(|m| m.rule.clone());
+        let name = config.expect_rule.clone().or(named)?;
+        let expected = config.expect_rule.is_some();
+        Some(Self {
+            name,
+            expected,
+            right: 0,
+            wrong: 0,
+            first: None,
+        })
+    }
+
+    fn conclude(&self, verdict: &mut Verdict) {
+        if let Some((row, found)) = &self.first
+            && (self.expected || self.right > 0)
+        {
+            let message = format!(
+                "row {row} is of rule `{found}`, the table of `{}`",
+                self.name
+            );
+            verdict.fail_many(Code::RuleMismatch, message, self.wrong);
+        }
+    }
+}
+
 struct Content<'a> {
     table: &'a TableReader,
     product: bool,
-    rule: Option<String>,
+    rules: Option<Rules>,
     order: Option<Order>,
     keys: Option<Keys>,
     row: u64,
@@ -255,7 +293,7 @@ impl Content<'_> {
     fn check(&mut self, batch: &RecordBatch, verdict: &mut Verdict) -> anyhow::Result<()> {
         if self.product {
             self.check_nulls(batch, verdict)?;
-            self.check_rules(batch, verdict);
+            self.check_rules(batch);
         }
         self.check_smiles(batch, verdict)?;
         if let Some(order) = &mut self.order {
@@ -334,8 +372,9 @@ impl Content<'_> {
         Ok(())
     }
 
-    fn check_rules(&self, batch: &RecordBatch, verdict: &mut Verdict) {
-        let (Some(rule), Some(column)) = (&self.rule, batch.column_by_name(XF_RULE_ID)) else {
+    fn check_rules(&mut self, batch: &RecordBatch) {
+        let (Some(rules), Some(column)) = (&mut self.rules, batch.column_by_name(XF_RULE_ID))
+        else {
             return;
         };
         let Some(dictionary) = column.as_any_dictionary_opt() else {
@@ -344,21 +383,23 @@ impl Content<'_> {
         let Some(values) = dictionary.values().as_string_opt::<i32>() else {
             return;
         };
-        let wrong: Vec<bool> = (0..values.len())
-            .map(|i| values.is_null(i) || values.value(i) != rule)
-            .collect();
-        if !wrong.contains(&true) {
+        if values.is_empty() {
             return;
         }
+        let wrong: Vec<bool> = (0..values.len())
+            .map(|i| values.is_null(i) || values.value(i) != rules.name)
+            .collect();
         let keys = dictionary.normalized_keys();
-        let mut others = (0..column.len()).filter(|i| column.is_valid(*i) && wrong[keys[*i]]);
-        if let Some(first) = others.next() {
-            let message = format!(
-                "row {} is of rule `{}`, the table of `{rule}`",
-                self.row + first as u64,
-                values.value(keys[first])
-            );
-            verdict.fail_many(Code::RuleMismatch, message, 1 + others.count() as u64);
+        for row in (0..column.len()).filter(|i| column.is_valid(*i)) {
+            if !wrong[keys[row]] {
+                rules.right += 1;
+                continue;
+            }
+            if rules.wrong == 0 {
+                let found = values.value(keys[row]).to_owned();
+                rules.first = Some((self.row + row as u64, found));
+            }
+            rules.wrong += 1;
         }
     }
 

@@ -349,6 +349,12 @@ fn rules_stand_together_but_in_any_order() {
     ];
     write(&path, &schema(), &meta, &good);
     assert_eq!(validate(&path, &[]).exit, 0);
+    // A library may be named after its set of rules; a rule asked for is another matter.
+    meta.rule = Some("halogens".into());
+    write(&path, &schema(), &meta, &good);
+    assert_eq!(validate(&path, &[]).exit, 0);
+    let asked = validate(&path, &["--expect-rule", "halogens"]);
+    assert_eq!(asked.codes(), ["rule_mismatch"]);
     let bad = [row(0, "Z", 0), row(0, "A", 1), row(0, "Z", 4)];
     write(&path, &schema(), &meta, &bad);
     let verdict = validate(&path, &[]);
