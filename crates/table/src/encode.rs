@@ -9,29 +9,25 @@
 //! keeps a zstd context of half a megabyte for every open column, which for a shard with sixteen
 //! tables open is 90 MB; here there is one context per thread.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::concat;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
-use bytes::Bytes;
 use parquet::arrow::arrow_writer::{
-    ArrowColumnWriter, ArrowRowGroupWriterFactory, PageKey, PageStore, PageStoreArgs,
-    PageStoreFactory, compute_leaves,
+    ArrowColumnWriter, ArrowRowGroupWriterFactory, PageStoreFactory, compute_leaves,
 };
 use parquet::arrow::{ArrowSchemaConverter, add_encoded_arrow_schema_to_metadata};
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::column::writer::ColumnCloseResult;
+use parquet::basic::Compression;
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::RowGroupMetaDataPtr;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{ColumnPath, SchemaDescriptor, TypePtr};
 
-use crate::pages::{PageType, parse_header, sealed_header};
+use crate::page_store::{EncodedColumn, PageChunk, Shared, Stores, finish_column, lock};
 use crate::{Meta, TableError};
 
 /// Most rows in a slice, and
@@ -39,15 +35,16 @@ pub(crate) const SLICE_ROWS: usize = 2048;
 /// raw bytes after which a slice ends. What a slice holds is the encoder's working memory.
 pub(crate) const SLICE_BYTES: u64 = 256 << 10;
 
-/// Raw bytes after which a page ends. A reader holds one page per column, so this is small; the
-/// compressed size of SMILES at 128 KiB is within 2 % of that at 1 MiB.
-const PAGE_BYTES: usize = 128 << 10;
+/// Raw bytes after which a page ends. A reader holds one page per column, so this is small; at 1 MiB
+/// products are 3 % and libraries 6 % smaller (2026-11-20, np_68k and its 1X products).
+pub(crate) const PAGE_BYTES: usize = 128 << 10;
 /// Rows after which a page of a narrow column ends.
 const PAGE_ROWS: usize = 20_000;
 /// Dictionaries above this fall back to plain pages.
 const DICTIONARY_BYTES: usize = 256 << 10;
-/// Level 1 against 3 on 1,000,000 products, 2026-11: see `benches/RESULTS.md`.
-const ZSTD_LEVEL: i32 = 1;
+/// Level 3 makes products 2 % and libraries 3 % smaller for 9 % more CPU of the whole `halo-split`
+/// (2026-11-20, 1,000,000 rows of np_68k).
+pub(crate) const ZSTD_LEVEL: i32 = 1;
 /// Bytes of a minimum or maximum kept in statistics.
 const STATISTICS_BYTES: usize = 64;
 
@@ -199,108 +196,6 @@ fn properties(
     Ok(builder.build())
 }
 
-/// The finished pages of one column chunk.
-#[derive(Default)]
-struct ChunkPages {
-    dictionary: Option<Bytes>,
-    data: Vec<Bytes>,
-    /// Bytes by which the headers grew.
-    added: i64,
-    bytes: usize,
-}
-
-type Shared = Arc<Mutex<ChunkPages>>;
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-thread_local! {
-    /// The compressor of this thread and its output.
-    static COMPRESSOR: RefCell<Option<(zstd::bulk::Compressor<'static>, Vec<u8>)>> =
-        const { RefCell::new(None) };
-}
-
-/// Takes pages as (header, body) pairs from parquet's page writer, compresses them and keeps
-/// them with their CRC.
-struct CrcStore {
-    pages: Shared,
-    header: Option<Bytes>,
-    puts: u64,
-}
-
-impl PageStore for CrcStore {
-    fn put(&mut self, value: Bytes) -> ParquetResult<PageKey> {
-        let key = PageKey::new(self.puts);
-        self.puts += 1;
-        let Some(header) = self.header.take() else {
-            self.header = Some(value);
-            return Ok(key);
-        };
-        let odd = || ParquetError::General("a page header unlike parquet 60's".to_owned());
-        let page_type = parse_header(&header).ok_or_else(odd)?.page_type;
-        let page = COMPRESSOR.with(|context| -> ParquetResult<Vec<u8>> {
-            let context = &mut *context.borrow_mut();
-            let (compressor, buffer) = match context {
-                Some(ready) => ready,
-                none => none.insert((zstd::bulk::Compressor::new(ZSTD_LEVEL)?, Vec::new())),
-            };
-            buffer.clear();
-            buffer.reserve(zstd::zstd_safe::compress_bound(value.len()));
-            compressor.compress_to_buffer(&value[..], buffer)?;
-            let sealed =
-                sealed_header(&header, buffer.len(), crc32fast::hash(buffer)).ok_or_else(odd)?;
-            let mut page = Vec::with_capacity(sealed.len() + buffer.len());
-            page.extend_from_slice(&sealed);
-            page.extend_from_slice(buffer);
-            if buffer.capacity() > 4 * PAGE_BYTES {
-                *buffer = Vec::new();
-            }
-            Ok(page)
-        })?;
-        let body = parse_header(&page).ok_or_else(odd)?.header_bytes;
-        let mut pages = lock(&self.pages);
-        pages.added += body as i64 - header.len() as i64;
-        pages.bytes += page.len();
-        match page_type {
-            PageType::Dictionary => pages.dictionary = Some(page.into()),
-            _ => pages.data.push(page.into()),
-        }
-        Ok(key)
-    }
-
-    fn take(&mut self, _: PageKey) -> ParquetResult<Bytes> {
-        Err(ParquetError::General(
-            "pages leave through `EncodedRowGroup`".to_owned(),
-        ))
-    }
-
-    fn memory_size(&self) -> usize {
-        lock(&self.pages).bytes
-    }
-}
-
-#[derive(Default)]
-struct Stores(Mutex<Vec<Shared>>);
-
-impl fmt::Debug for Stores {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Stores")
-    }
-}
-
-impl PageStoreFactory for Stores {
-    fn create(&self, _: &PageStoreArgs<'_>) -> ParquetResult<Box<dyn PageStore>> {
-        let pages = Shared::default();
-        lock(&self.0).push(Arc::clone(&pages));
-        Ok(Box::new(CrcStore {
-            pages,
-            header: None,
-            puts: 0,
-        }))
-    }
-}
-
 /// Encodes the rows of one row group as they come. Holds the encoded pages, one unfinished page
 /// per column and at most one slice of raw rows.
 pub struct RowGroupEncoder {
@@ -445,47 +340,6 @@ impl RowGroupEncoder {
     }
 }
 
-/// Lays the pages out (dictionary first) and makes offsets and sizes say so.
-fn finish_column(mut close: ColumnCloseResult, pages: ChunkPages) -> ParquetResult<EncodedColumn> {
-    let dictionary_bytes = pages.dictionary.as_ref().map_or(0, Bytes::len);
-    let total = dictionary_bytes + pages.data.iter().map(Bytes::len).sum::<usize>();
-    let uncompressed = close.metadata.uncompressed_size() + pages.added;
-    let level = ZstdLevel::try_new(ZSTD_LEVEL)?;
-    close.bytes_written = total as u64;
-    close.metadata = close
-        .metadata
-        .into_builder()
-        .set_compression(Compression::ZSTD(level))
-        .set_total_compressed_size(total as i64)
-        .set_total_uncompressed_size(uncompressed)
-        .set_dictionary_page_offset((dictionary_bytes > 0).then_some(0))
-        .set_data_page_offset(dictionary_bytes as i64)
-        .build()?;
-    if let Some(index) = close.offset_index.as_mut() {
-        if index.page_locations.len() != pages.data.len() {
-            return Err(ParquetError::General(
-                "the offset index misses pages".to_owned(),
-            ));
-        }
-        let mut offset = dictionary_bytes as i64;
-        for (location, page) in index.page_locations.iter_mut().zip(&pages.data) {
-            location.offset = offset;
-            location.compressed_page_size = i32::try_from(page.len())
-                .map_err(|_| ParquetError::General("a page of more than 2 GiB".to_owned()))?;
-            offset += page.len() as i64;
-        }
-    }
-    let mut all = Vec::with_capacity(pages.data.len() + 1);
-    all.extend(pages.dictionary);
-    all.extend(pages.data);
-    Ok(EncodedColumn { close, pages: all })
-}
-
-struct EncodedColumn {
-    close: ColumnCloseResult,
-    pages: Vec<Bytes>,
-}
-
 /// A row group ready to be appended to any table of the same [`WriterSchema`]. `Send`: encode on
 /// any thread, append in order.
 pub struct EncodedRowGroup {
@@ -535,61 +389,5 @@ impl EncodedRowGroup {
             group.append_column(&PageChunk(column.pages), column.close)?;
         }
         group.close()
-    }
-}
-
-/// The pages of one chunk as a thing parquet can read from the start.
-struct PageChunk(Vec<Bytes>);
-
-impl parquet::file::reader::Length for PageChunk {
-    fn len(&self) -> u64 {
-        self.0.iter().map(|p| p.len() as u64).sum()
-    }
-}
-
-impl parquet::file::reader::ChunkReader for PageChunk {
-    type T = PageRead;
-
-    fn get_read(&self, start: u64) -> ParquetResult<PageRead> {
-        if start != 0 {
-            return Err(ParquetError::General(
-                "a chunk is read from its start".to_owned(),
-            ));
-        }
-        Ok(PageRead {
-            pages: self.0.clone(),
-            next: 0,
-            at: 0,
-        })
-    }
-
-    fn get_bytes(&self, _: u64, _: usize) -> ParquetResult<Bytes> {
-        Err(ParquetError::General(
-            "a chunk is read from its start".to_owned(),
-        ))
-    }
-}
-
-struct PageRead {
-    pages: Vec<Bytes>,
-    next: usize,
-    at: usize,
-}
-
-impl io::Read for PageRead {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while let Some(page) = self.pages.get(self.next) {
-            let rest = &page[self.at..];
-            if rest.is_empty() {
-                self.next += 1;
-                self.at = 0;
-                continue;
-            }
-            let n = rest.len().min(buffer.len());
-            buffer[..n].copy_from_slice(&rest[..n]);
-            self.at += n;
-            return Ok(n);
-        }
-        Ok(0)
     }
 }

@@ -16,10 +16,13 @@
 //! threads or on memory. The same rows give the same file.
 
 mod cut;
+mod density;
 mod encode;
 mod error;
+mod guard;
 mod input;
 mod meta;
+mod page_store;
 pub mod pages;
 pub mod plan_file;
 mod reader;

@@ -7,7 +7,6 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,6 +21,8 @@ use parquet::file::metadata::{
     PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, ParquetStatisticsPolicy,
 };
 
+use crate::density::Densities;
+use crate::guard::guard;
 use crate::input::PreadFile;
 use crate::{Meta, TableError};
 
@@ -420,58 +421,6 @@ fn widened(schema: &SchemaRef) -> Option<SchemaRef> {
     changed.then(|| Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone())))
 }
 
-/// Runs a decoder; a panic becomes its message.
-fn guard<T>(run: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    quiet::install();
-    let _quiet = quiet::Quiet::start();
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-        let text = panic
-            .downcast_ref::<String>()
-            .cloned()
-            .or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
-        Err(format!(
-            "the decoder gave up: {}",
-            text.as_deref().unwrap_or("no reason given")
-        ))
-    })
-}
-
-/// Panics that are caught and reported as errors print nothing of their own.
-mod quiet {
-    use std::cell::Cell;
-    use std::panic;
-    use std::sync::Once;
-
-    thread_local!(static DEPTH: Cell<u32> = const { Cell::new(0) });
-    static HOOK: Once = Once::new();
-
-    pub(super) fn install() {
-        HOOK.call_once(|| {
-            let previous = panic::take_hook();
-            panic::set_hook(Box::new(move |info| {
-                if DEPTH.with(Cell::get) == 0 {
-                    previous(info);
-                }
-            }));
-        });
-    }
-
-    pub(super) struct Quiet;
-
-    impl Quiet {
-        pub(super) fn start() -> Self {
-            DEPTH.with(|d| d.set(d.get() + 1));
-            Self
-        }
-    }
-
-    impl Drop for Quiet {
-        fn drop(&mut self) {
-            DEPTH.with(|d| d.set(d.get() - 1));
-        }
-    }
-}
-
 /// Rows of one row group that are read with one batch size.
 #[derive(Debug, Clone)]
 struct Segment {
@@ -667,77 +616,6 @@ impl Iterator for Batches {
 
 fn to_usize(n: u64) -> usize {
     usize::try_from(n).unwrap_or(usize::MAX)
-}
-
-/// Raw bytes per row along a row group.
-struct Densities {
-    /// Of all columns without an offset index together.
-    flat: f64,
-    /// Per column with one: (first row of page, bytes per row).
-    columns: Vec<Vec<(u64, f64)>>,
-}
-
-impl Densities {
-    fn of(table: &TableReader, group: usize, mask: &ProjectionMask) -> Self {
-        let metadata = table.parquet_metadata();
-        let row_group = metadata.row_group(group);
-        let rows = u64::try_from(row_group.num_rows()).unwrap_or(0).max(1);
-        let index = metadata.page_index_for_row_group(group);
-        let mut densities = Self {
-            flat: 0.0,
-            columns: Vec::new(),
-        };
-        for (leaf, chunk) in row_group.columns().iter().enumerate() {
-            if !mask.leaf_included(leaf) {
-                continue;
-            }
-            // Offsets and validity on top of the values.
-            let overhead = 5.0;
-            let uncompressed = chunk.uncompressed_size().max(0) as f64;
-            let Some(offsets) = index
-                .offset_index(leaf)
-                .filter(|o| o.page_locations().len() > 1)
-            else {
-                densities.flat += overhead + uncompressed / rows as f64;
-                continue;
-            };
-            let ratio = uncompressed / (chunk.compressed_size().max(1) as f64);
-            let raw = offsets.unencoded_byte_array_data_bytes();
-            let locations = offsets.page_locations();
-            let mut pages = Vec::with_capacity(locations.len());
-            for (i, location) in locations.iter().enumerate() {
-                let first = u64::try_from(location.first_row_index).unwrap_or(0);
-                let next = locations
-                    .get(i + 1)
-                    .map_or(rows, |l| u64::try_from(l.first_row_index).unwrap_or(rows));
-                let bytes = raw
-                    .and_then(|raw| raw.get(i))
-                    .map_or(f64::from(location.compressed_page_size) * ratio, |b| {
-                        *b as f64
-                    });
-                let count = next.saturating_sub(first).max(1) as f64;
-                pages.push((first, overhead + bytes.max(0.0) / count));
-            }
-            densities.columns.push(pages);
-        }
-        densities
-    }
-
-    /// Bytes per row at `row`, and the row up to which that holds.
-    fn at(&self, row: u64) -> (f64, Option<u64>) {
-        let mut density = self.flat;
-        let mut until: Option<u64> = None;
-        for pages in &self.columns {
-            let index = pages.partition_point(|(first, _)| *first <= row).max(1) - 1;
-            density += pages[index].1;
-            if let Some((next, _)) = pages.get(index + 1)
-                && *next > row
-            {
-                until = Some(until.map_or(*next, |u| u.min(*next)));
-            }
-        }
-        (density, until)
-    }
 }
 
 /// A column of `batch` as plain utf8, whatever text layout it has.
