@@ -286,7 +286,7 @@ fn neither_memory_nor_passes_change_a_byte() {
 }
 
 #[test]
-fn a_line_of_a_gigabyte_is_one_reject_within_the_limit() {
+fn a_line_five_times_the_limit_is_one_reject_within_it() {
     let dir = tempfile::tempdir().unwrap();
     let input = dir.path().join("long.csv.gz");
     let file = std::fs::File::create(&input).unwrap();
