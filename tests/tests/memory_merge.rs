@@ -79,15 +79,15 @@ fn five_million_rows_at_64_128_and_512_mib() {
     }
 }
 
-/// Ten times the rows: less than 5 % more memory.
+/// Ten times the rows: less than 5 % more memory. (Below a million rows the writer has hardly filled a row group.)
 #[test]
 fn the_peak_does_not_grow_with_the_rows() {
     let dir = scratch();
     let out = dir.path().join("products.parquet");
     let peak = |rows: u64, files: u64| {
         let shards = make_shards(&dir.path().join(format!("{rows}")), rows, files, 15, 90);
-        // The least of three: what the allocator keeps varies with how threads meet.
-        (0..3)
+        // The lesser of two: what the allocator keeps varies from run to run.
+        (0..2)
             .map(|_| {
                 merge(&shards, &out, 64, 1, "spill")
                     .0
@@ -97,10 +97,10 @@ fn the_peak_does_not_grow_with_the_rows() {
             .min()
             .unwrap()
     };
-    let (few, many) = (peak(400_000, 4), peak(4_000_000, 40));
+    let (few, many) = (peak(1_500_000, 15), peak(15_000_000, 150));
     assert!(
         many as f64 <= 1.05 * few as f64,
-        "400,000 rows: {few} bytes, 4,000,000 rows: {many} bytes"
+        "1.5 million rows: {few} bytes, 15 million rows: {many} bytes"
     );
 }
 

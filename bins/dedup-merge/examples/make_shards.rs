@@ -1,7 +1,7 @@
 //! Makes shards for measurements and memory tests: `make_shards DIR ROWS FILES DUPLICATE_PERCENT
 //! [KEY_CHARS]`. Keys look like SMILES and are about KEY_CHARS long (90); beside them an int32, an
-//! int64, a dictionary and a float64 column. A duplicate repeats a key from anywhere before it.
-//! Rows depend on the arguments alone.
+//! int64, a dictionary and a float64 column. A duplicate repeats a key from anywhere before it; at
+//! 100 % all rows have the same key. Rows depend on the arguments alone.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -94,7 +94,12 @@ fn main() -> anyhow::Result<()> {
                 .clone()
                 .map(|row| {
                     let again = row > 0 && mix(row ^ 0xdead) % 100 < percent;
-                    key(if again { mix(row) % row } else { row }, chars, &mut text);
+                    let number = match (again, percent) {
+                        (true, 100..) => 0,
+                        (true, _) => mix(row) % row,
+                        (false, _) => row,
+                    };
+                    key(number, chars, &mut text);
                     Some(text.clone())
                 })
                 .collect();

@@ -9,6 +9,7 @@ use crate::partitions::{
 };
 use crate::scan::{Job, find_candidates, find_drops, scan_bytes};
 use crate::set::{PARTS, Part, ordinals_bytes, part_bytes, share};
+use crate::shards::Shards;
 use crate::write::{Decider, Written, least_bytes, write};
 use crate::{Config, MergeError, Strategy};
 
@@ -116,7 +117,13 @@ pub(crate) fn merge_with(
             })
         }
         Strategy::Spill | Strategy::Auto => {
-            let sizes = SpillSizes::new(job, estimate);
+            let sizes = SpillSizes::new(
+                job.shards,
+                job.keys,
+                job.threads,
+                job.pool.available(),
+                estimate,
+            );
             tracing::debug!(?sizes, "spilling");
             let partitions = Partitions::new(
                 spill,
@@ -152,23 +159,31 @@ struct SpillSizes {
 }
 
 impl SpillSizes {
-    fn new(job: Job<'_>, estimate: Estimate) -> Self {
-        let scan = scan_bytes(job.shards, job.keys) * job.threads as u64;
-        let room = job
-            .pool
-            .available()
-            .saturating_sub(drops_bytes(job.shards.rows))
+    fn new(
+        shards: &Shards,
+        keys: &[String],
+        threads: usize,
+        pool_bytes: u64,
+        estimate: Estimate,
+    ) -> Self {
+        let scan = scan_bytes(shards, keys) * threads as u64;
+        let room = pool_bytes
+            .saturating_sub(drops_bytes(shards.rows))
             .max(4 << 20);
-        // A third for the map of each thread's partition.
-        let map = (room / 3 / job.threads as u64)
-            .saturating_sub(READ_BYTES as u64)
+        // Small maps stay in the cache, and many partitions mean small writes: maps of 4 MiB, more
+        // past a thousand partitions, a third of the room for all threads at most.
+        let most = (room / 3 / threads as u64).saturating_sub(READ_BYTES as u64);
+        let map = (ordinals_bytes(estimate.most) / 1024)
+            .max(4 << 20)
+            .min(most)
             .max(1 << 20);
-        let wanted = ordinals_bytes(estimate.most).div_ceil(map);
-        let mut partitions = wanted.max(1);
+        let mut partitions = ordinals_bytes(estimate.most).div_ceil(map).max(1);
         while ordinals_bytes(share(estimate.most, partitions)) > map {
             partitions += partitions.div_ceil(16);
         }
-        let buffers = room.saturating_sub(scan.min(room / 2)) / 3;
+        // More would only make the peak grow with the rows; a thousand partitions still write
+        // 8 KiB at a time.
+        let buffers = (room.saturating_sub(scan.min(room / 2)) / 3).min(8 << 20);
         let buffer_bytes = (buffers / partitions).clamp(1 << 10, READ_BYTES as u64) as usize;
         Self {
             partitions: partitions as usize,
@@ -177,21 +192,28 @@ impl SpillSizes {
         }
     }
 
-    fn bytes(&self, job: Job<'_>) -> u64 {
-        let scan = scan_bytes(job.shards, job.keys);
+    /// Bytes of the first pass with these sizes on one thread.
+    fn bytes(&self, shards: &Shards, keys: &[String]) -> u64 {
         let resolve = ordinals_bytes(self.partition_keys) + READ_BYTES as u64;
-        drops_bytes(job.shards.rows)
+        drops_bytes(shards.rows)
             + partitions_bytes(self.partitions, self.buffer_bytes)
-            + scan.max(resolve)
+            + scan_bytes(shards, keys).max(resolve)
     }
 }
 
-/// Pool bytes below which no strategy works.
-pub(crate) fn required_bytes(job: Job<'_>, estimate: Estimate) -> u64 {
-    let sizes = SpillSizes::new(job, estimate);
-    let write =
-        least_bytes(job.shards, job.pool.limit()) + drops_bytes(job.shards.rows) + WINDOW_BYTES;
-    sizes.bytes(job).max(write)
+/// The least pool with which the strategy that needs least works, on one thread.
+pub(crate) fn least_pool_bytes(shards: &Shards, keys: &[String], estimate: Estimate) -> u64 {
+    const STEP: u64 = 1 << 20;
+    let needs = |pool: u64| {
+        let sizes = SpillSizes::new(shards, keys, 1, pool, estimate);
+        let write = least_bytes(shards, pool) + drops_bytes(shards.rows) + WINDOW_BYTES;
+        sizes.bytes(shards, keys).max(write)
+    };
+    let mut pool = needs(0).next_multiple_of(STEP);
+    while needs(pool) > pool {
+        pool += STEP;
+    }
+    pool
 }
 
 /// The strategies to try, in order.

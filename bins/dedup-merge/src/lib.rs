@@ -38,17 +38,14 @@ use shards::Shards;
 /// Name of the binary.
 pub const NAME: &str = "halo-dedup-merge";
 
-/// Pool bytes without which nothing is worth trying; what the shards need is known once they are
-/// open.
-const LEAST_BYTES: u64 = 8 << 20;
-
 /// What a thread beyond the first keeps in its heap between stages (measured 2026-11 with 2 to 16
 /// threads: 3 to 3.5 MiB).
 const THREAD_BYTES: u64 = 4 << 20;
 
-/// As many of the threads as a quarter of the pool carries.
-fn usable_threads(asked: usize, pool_bytes: u64) -> usize {
-    let carried = 1 + pool_bytes / 4 / THREAD_BYTES;
+/// As many of the threads as a quarter of the pool carries, and what is left beside `least` bytes.
+fn usable_threads(asked: usize, pool_bytes: u64, least: u64) -> usize {
+    let room = (pool_bytes / 4).min(pool_bytes.saturating_sub(least));
+    let carried = 1 + room / THREAD_BYTES;
     asked
         .min(usize::try_from(carried).unwrap_or(usize::MAX))
         .max(1)
@@ -82,14 +79,24 @@ fn pipeline_error(error: CascadeError<MergeError>) -> MergeError {
 /// arguments that cannot be, and the rest as it comes.
 pub fn run(config: &Config) -> Result<Merged, MergeError> {
     let times = StageTimer::start();
-    let budget = Budget::start(config.memory_limit, LEAST_BYTES)?;
     let shards = {
         let _time = times.time("open");
         Shards::open(&config.shards)?
     };
+    // The estimators in the sidecars count `smiles`.
+    let hasher = keys::KeyHasher::new(&shards.schema, &config.keys)?;
+    let smiles = config.keys == ["smiles"] && hasher.is_text();
+    let distinct = shards
+        .totals
+        .as_ref()
+        .and_then(|t| t.distinct.as_ref())
+        .filter(|_| smiles);
+    let estimate = choose::Estimate::new(shards.rows, distinct);
+    let least = choose::least_pool_bytes(&shards, &config.keys, estimate);
+    let budget = Budget::start(config.memory_limit, least)?;
     let spill = SpillDir::choose(config.tmp_dir.as_deref(), config.out_dir())?;
     let progress = Progress::rows(None, "merge");
-    let threads = usable_threads(config.threads, budget.pool().limit());
+    let threads = usable_threads(config.threads, budget.pool().limit(), least);
     let mut thread_bytes = budget.pool().claim("threads");
     thread_bytes
         .try_grow(THREAD_BYTES * (threads as u64 - 1))
@@ -105,16 +112,6 @@ pub fn run(config: &Config) -> Result<Merged, MergeError> {
         times: &times,
         progress: &progress,
     };
-    // The estimators in the sidecars count `smiles`.
-    let hasher = keys::KeyHasher::new(&shards.schema, &config.keys)?;
-    let smiles = config.keys == ["smiles"] && hasher.is_text();
-    let distinct = shards
-        .totals
-        .as_ref()
-        .and_then(|t| t.distinct.as_ref())
-        .filter(|_| smiles);
-    let estimate = choose::Estimate::new(shards.rows, distinct);
-    budget.require(choose::required_bytes(job, estimate))?;
     let mut done = None;
     let strategies = choose::candidates(job, estimate, config.strategy);
     for (index, strategy) in strategies.iter().enumerate() {

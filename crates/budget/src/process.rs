@@ -71,25 +71,6 @@ impl Budget {
         })
     }
 
-    /// Checks that `bytes` of the pool are free, once the tool knows what this input needs.
-    ///
-    /// # Errors
-    /// [`BudgetError::TooLittle`], naming the least limit that works (rounded up to 1 MiB).
-    pub fn require(&self, bytes: u64) -> Result<(), BudgetError> {
-        let available = self.pool.available();
-        if bytes <= available {
-            return Ok(());
-        }
-        let missing = bytes - available;
-        // Of each byte added to the limit, slack takes its part.
-        let least = self.limit.bytes() + missing + missing / (SLACK_PART - 1) + 1;
-        let least = ByteSize(least.next_multiple_of(1 << 20));
-        Err(BudgetError::TooLittle {
-            limit: self.limit,
-            least,
-        })
-    }
-
     /// The pool all large buffers draw on.
     #[must_use]
     pub fn pool(&self) -> &Pool {
