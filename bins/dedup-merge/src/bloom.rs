@@ -2,8 +2,8 @@
 //! Sanders, Singler 2007). One memory access per key; at 12 bits per key about 0.6 % of new keys
 //! seem to be there already, which costs 20 bytes each and no row.
 //!
-//! `probabilistic-collections` 0.7 has a Bloom filter too; it hashes each item anew with two
-//! SipHashes and touches one cache line per bit. See `benches/RESULTS.md` for both.
+//! `probabilistic-collections` 0.7 has a Bloom filter too; it hashes each item anew with
+//! SipHash and touches a cache line per bit, where the hash here is the key's own and is at hand.
 
 use halocline_budget::{OutOfBudget, Reservation};
 
