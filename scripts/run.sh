@@ -20,14 +20,17 @@ if ! cargo build --locked --release --workspace --bins --quiet; then
 fi
 export PATH=$PWD/target/release:$PATH
 
-# The report is written last, and only when something was done: a report that is the same file as before means that
-# nothing was.
-report=results/report/transform_pipeline_report.json
-stamp() { stat -c '%i %Y %s' "$report" 2>/dev/null || echo none; }
-before=$(stamp)
 case $engine in
-  snakemake) scripts/snakemake.sh --cores all --quiet rules progress ;;
+  snakemake)
+    # Snakemake says of every single job that it selects and executes it; its progress lines say enough.
+    report=results/report/transform_pipeline_report.json
+    stamp() { stat -c '%i %Y %s' "$report" 2>/dev/null || echo none; }
+    before=$(stamp)
+    scripts/snakemake.sh --cores all --quiet rules host 2>&1 |
+      grep --line-buffered -vE '^(Select jobs to execute|Execute [0-9]+ jobs|Finished jobid|\[... ... .* [0-9]{4}\]$)' >&2
+    # The report is made last, and only when something was done: the same file as before means that nothing was.
+    [ "$before" != "$(stamp)" ] || echo "nothing to do: all results are complete"
+    ;;
   drive) halo-drive run --config configs/pipeline.yaml ;;
 esac
-[ "$before" != "$(stamp)" ] || echo "nothing to do: all results are complete"
 halo-report --out-dir results/report --show
