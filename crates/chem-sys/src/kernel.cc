@@ -17,6 +17,7 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <numeric>
 #include <ostream>
 #include <stdexcept>
 #include <streambuf>
@@ -357,6 +358,9 @@ class KernelState {
       {
         StageClock clock(profile, Profile::kEdit);
         mol = apply_edit(*edits_[r].edit, *parent.mol(), site, last ? nullptr : &origins);
+        if (mol && !last) {
+          mol = in_parent_order(std::move(mol), origins);
+        }
       }
       if (!mol) {
         return false;
@@ -408,9 +412,17 @@ class KernelState {
         Written written;
         {
           StageClock clock(profile, Profile::kWrite);
-          written.smiles = RDKit::MolToSmiles(mol);
-          if (!last) {
-            written.origins = origins_of(mol, parent.mol()->getNumAtoms());
+          if (last) {
+            written.smiles = RDKit::MolToSmiles(mol);
+          } else {
+            std::vector<int> origins = origins_of(mol, parent.mol()->getNumAtoms());
+            const auto ordered = in_parent_order(std::make_unique<RDKit::RWMol>(mol), origins);
+            written.smiles = RDKit::MolToSmiles(*ordered);
+            std::vector<unsigned> order;
+            ordered->getPropIfPresent(RDKit::common_properties::_smilesAtomOutputOrder, order);
+            for (const unsigned idx : order) {
+              written.origins.push_back(origins[idx]);
+            }
           }
         }
         count(r, kProducts) += 1;
@@ -424,17 +436,35 @@ class KernelState {
     }
   }
 
-  // `runReactants` notes on every product atom which reactant atom it was.
+  // The reactant atom of every product atom, -1 for added ones: `runReactants` notes it.
   static std::vector<int> origins_of(const RDKit::ROMol &product, unsigned reactant_atoms) {
-    std::vector<unsigned> order;
-    product.getPropIfPresent(RDKit::common_properties::_smilesAtomOutputOrder, order);
     std::vector<int> origins;
-    for (const unsigned idx : order) {
+    for (const auto *atom : product.atoms()) {
       unsigned origin = reactant_atoms;
-      product.getAtomWithIdx(idx)->getPropIfPresent(RDKit::common_properties::reactantAtomIdx, origin);
+      atom->getPropIfPresent(RDKit::common_properties::reactantAtomIdx, origin);
       origins.push_back(origin < reactant_atoms ? static_cast<int>(origin) : -1);
     }
     return origins;
+  }
+
+  // Atoms of an intermediate in the order of the reactant's, added ones behind. Which of two equivalent atoms comes first
+  // in canonical SMILES is decided by their indices, so that only this makes the atom a site is said to lie at independent
+  // of the route. `origins` follows.
+  static std::unique_ptr<RDKit::RWMol> in_parent_order(std::unique_ptr<RDKit::RWMol> mol, std::vector<int> &origins) {
+    std::vector<unsigned> order(mol->getNumAtoms());
+    std::iota(order.begin(), order.end(), 0);
+    const auto place = [&](unsigned idx) { return static_cast<unsigned>(origins[idx]); };  // -1 comes last
+    std::stable_sort(order.begin(), order.end(), [&](unsigned a, unsigned b) { return place(a) < place(b); });
+    if (std::is_sorted(order.begin(), order.end())) {
+      return mol;
+    }
+    const std::unique_ptr<RDKit::ROMol> ordered(RDKit::MolOps::renumberAtoms(*mol, order));
+    std::vector<int> moved;
+    for (const unsigned idx : order) {
+      moved.push_back(origins[idx]);
+    }
+    origins = std::move(moved);
+    return std::make_unique<RDKit::RWMol>(*ordered);
   }
 
   static Intermediate follow(const Intermediate &from, uint16_t rule, const Site &site, Written &&written) {

@@ -280,3 +280,15 @@ pub(crate) fn plan(path: &Path, library: &Path, ends: &[u64]) {
     };
     plan.write(path).unwrap();
 }
+
+/// A parent with an odd number of phenolic hydroxyls: hydroquinones in a chain.
+pub(crate) fn phenols(n: usize) -> String {
+    assert!(n % 2 == 1);
+    format!("{}Cc1ccc(O)cc1", "Cc1cc(O)c(cc1O)".repeat(n / 2))
+}
+
+/// A parent with 12 n + 1 heavy atoms: a peptide of tyrosine.
+pub(crate) fn heavy_atoms(n: usize) -> String {
+    assert!(n % 12 == 1);
+    format!("{}O", "N[C@@H](Cc1ccc(O)cc1)C(=O)".repeat(n / 12))
+}
