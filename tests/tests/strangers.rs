@@ -1,8 +1,6 @@
 //! Rules a stranger might bring (`tests/oracle/strangers.py` lists them) give what Python's `RunReactants` gives, with
 //! either engine.
 
-#![expect(clippy::unwrap_used, reason = "a failed precondition is a failed test")]
-
 use halocline_tests::{command, library, np_68k, python, root, run, scratch, table};
 use std::process::Command;
 

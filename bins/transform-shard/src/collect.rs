@@ -8,7 +8,7 @@ use halocline_cli::sidecar::StageTimer;
 use halocline_table::{EncodedRowGroup, RowGroupRows, SHARD_ROW_GROUP_BYTES};
 
 use crate::react::Reacted;
-use crate::tables::{BYTES_PER_KEY, Dictionaries, PENDING_BYTES, Rejects, Table};
+use crate::tables::{Dictionaries, PENDING_BYTES, Rejects, Seen, Table};
 
 /// A row group on its way to its table. The rejects are the last table.
 pub(crate) struct Cut {
@@ -41,8 +41,7 @@ pub(crate) struct Collector<'a> {
     pub rejects: Rejects,
     pub dictionaries: &'a Dictionaries,
     pub reaction_ids: &'a [String],
-    /// Entries the sets of all tables may still add.
-    pub allowance: u64,
+    seen: Seen,
     pub counts: Vec<Counts>,
     pub profile: Profile,
     pub rows_in: u64,
@@ -56,17 +55,17 @@ impl<'a> Collector<'a> {
         tables: Vec<Table>,
         dictionaries: &'a Dictionaries,
         reaction_ids: &'a [String],
-        allowance: u64,
+        seen_bytes: u64,
         times: &'a StageTimer,
         progress: &'a Progress,
     ) -> Self {
-        let fixed_bytes = fixed_bytes(tables.len(), allowance);
+        let fixed_bytes = fixed_bytes(tables.len(), seen_bytes);
         Self {
             tables,
             rejects: Rejects::default(),
             dictionaries,
             reaction_ids,
-            allowance,
+            seen: Seen::with_bytes(seen_bytes),
             counts: vec![Counts::default(); reaction_ids.len()],
             profile: Profile::default(),
             rows_in: 0,
@@ -79,12 +78,7 @@ impl<'a> Collector<'a> {
     fn add(&mut self, reacted: &Reacted, out: &mut Emit<'_, Cut>) -> anyhow::Result<()> {
         let _guard = self.times.time("deduplicate");
         for (index, (table, rows)) in self.tables.iter_mut().zip(&reacted.rows).enumerate() {
-            let groups = table.add(
-                rows,
-                &reacted.parents,
-                self.dictionaries,
-                &mut self.allowance,
-            )?;
+            let groups = table.add(rows, &reacted.parents, self.dictionaries, &mut self.seen)?;
             push(index, groups, out);
         }
         let groups = self
@@ -102,10 +96,10 @@ impl<'a> Collector<'a> {
     }
 }
 
-/// Bytes the stage's state can come to: the sets of keys, and per table the rows that wait for a row group.
-pub(crate) fn fixed_bytes(tables: usize, allowance: u64) -> u64 {
+/// Bytes the stage's state can come to: the set of keys, and per table the rows that wait for a row group.
+pub(crate) fn fixed_bytes(tables: usize, seen_bytes: u64) -> u64 {
     let waiting = SHARD_ROW_GROUP_BYTES * 5 / 4 + 3 * PENDING_BYTES as u64;
-    allowance * BYTES_PER_KEY + (tables as u64 + 1) * waiting
+    Seen::bytes(seen_bytes) + (tables as u64 + 1) * waiting
 }
 
 fn push(table: usize, groups: Vec<RowGroupRows>, out: &mut Emit<'_, Cut>) {

@@ -66,27 +66,18 @@ pub fn run(args: Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
 
 /// Starts the memory promise. What the tool cannot do without grows with the limit (the sets of keys take a share of
 /// it), so that the least limit is looked for step by step.
-fn start(config: &Config) -> Result<Budget, BudgetError> {
-    let attempt = |limit| Budget::start(limit, shard::least_pool_bytes(config, limit));
-    let mut candidate = config.limit;
-    loop {
-        match attempt(candidate) {
-            Ok(budget) if candidate == config.limit => return Ok(budget),
-            Ok(_) => {
-                return Err(BudgetError::TooLittle {
-                    limit: config.limit,
-                    least: ByteSize(candidate.bytes()),
-                });
-            }
+fn start(config: &Config) -> anyhow::Result<Budget> {
+    let limit = config.limit;
+    let mut candidate = limit;
+    let least = loop {
+        match Budget::start(candidate, shard::least_pool_bytes(config, candidate)?) {
+            Ok(budget) if candidate == limit => return Ok(budget),
+            Ok(_) => break ByteSize(candidate.bytes()),
             Err(BudgetError::TooLittle { least, .. }) => match MemoryLimit::new(least.0) {
                 Some(next) if next > candidate => candidate = next,
-                _ => {
-                    return Err(BudgetError::TooLittle {
-                        limit: config.limit,
-                        least,
-                    });
-                }
+                _ => break least,
             },
         }
-    }
+    };
+    Err(BudgetError::TooLittle { limit, least }.into())
 }

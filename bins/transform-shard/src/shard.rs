@@ -20,7 +20,7 @@ use crate::args::{Config, Input};
 use crate::collect::{Collector, Cut, Encoded, Stage, fixed_bytes};
 use crate::parents::{BATCH_BYTES, ParentSource, READ_BYTES, columns};
 use crate::react::{Group, Tables, react};
-use crate::tables::{BYTES_PER_KEY, Dictionaries, Labels, Table, create, create_rejects, output};
+use crate::tables::{Dictionaries, Labels, Table, create, create_rejects, output};
 
 /// Table of a library (halogens): all rules together.
 pub(crate) const LIBRARY_TABLE: &str = "products";
@@ -32,12 +32,30 @@ pub(crate) const SHARD_SIDECAR: &str = "shard.stats.json";
 const THREAD_BYTES: u64 = 7 << 20;
 /// Working memory of encoding one row group of a shard table.
 const ENCODE_BYTES: u64 = 3 << 20;
-/// Share of the memory limit, as one part in so many, that the in-shard sets of keys may take.
+/// Share of the memory limit, as one part in so many, that the in-shard set of keys may take.
 const SEEN_PART: u64 = 12;
 
-/// Entries the in-shard sets may hold: a function of the limit alone, so that tables do not depend on threads.
-fn allowance(limit: MemoryLimit) -> u64 {
-    limit.bytes() / SEEN_PART / BYTES_PER_KEY
+/// Bytes for the in-shard set: a function of the limit alone, so that tables do not depend on threads.
+fn seen_bytes(limit: MemoryLimit) -> u64 {
+    limit.bytes() / SEEN_PART
+}
+
+/// What the reader holds beside the batches it gives: the largest pages of the columns, and their decompressors.
+fn page_bytes(config: &Config) -> anyhow::Result<u64> {
+    let Some(input) = &config.input else {
+        return Ok(0);
+    };
+    let options = read_options(config, input, 0..input.reader.rows());
+    Ok(input.reader.reserve_bytes(&options)?)
+}
+
+fn read_options(config: &Config, input: &Input, rows: Range<u64>) -> ReadOptions {
+    ReadOptions {
+        rows: Some(rows),
+        columns: Some(columns(&input.smiles_column, &config.keep)),
+        batch_bytes: READ_BYTES,
+        ..ReadOptions::default()
+    }
 }
 
 fn num_tables(config: &Config) -> usize {
@@ -48,12 +66,16 @@ fn num_tables(config: &Config) -> usize {
 }
 
 /// Pool bytes without which a shard cannot run on one thread under `limit`.
-pub(crate) fn least_pool_bytes(config: &Config, limit: MemoryLimit) -> u64 {
-    fixed_bytes(num_tables(config), allowance(limit))
+///
+/// # Errors
+/// A column that is not there.
+pub(crate) fn least_pool_bytes(config: &Config, limit: MemoryLimit) -> anyhow::Result<u64> {
+    Ok(fixed_bytes(num_tables(config), seen_bytes(limit))
+        + page_bytes(config)?
         + THREAD_BYTES
         + ENCODE_BYTES
         + 2 * READ_BYTES
-        + 2 * BATCH_BYTES
+        + 2 * BATCH_BYTES)
 }
 
 /// What a finished shard says of itself in the manifest.
@@ -139,7 +161,7 @@ pub(crate) fn run(
     budget: &Budget,
     rows: Range<u64>,
     dir: &Path,
-    kernels: Vec<Kernel>,
+    mut kernels: Vec<Kernel>,
 ) -> anyhow::Result<Done> {
     let input = config.input.as_ref().context("no library is open")?;
     let times = StageTimer::start();
@@ -161,7 +183,7 @@ pub(crate) fn run(
         meta.rule_fingerprint = Some(rule_fingerprint(config, reactions.clone()));
         meta.rdkit_version = Some(rdkit_version());
         let (writer, schema) = create(dir, name, &keep, &meta)?;
-        tables.push(Table::new(schema));
+        tables.push(Table::new(schema, tables.len()));
         writers.push(writer);
     }
     writers.push(create_rejects(dir, &rdkit_version())?);
@@ -171,6 +193,21 @@ pub(crate) fn run(
     let labels = Labels::new(&config.reactions, config.depth, !apart);
     let dictionaries = Dictionaries::new(&labels);
     let ids: Vec<String> = config.reactions.iter().map(|r| r.id.clone()).collect();
+    let state = fixed_bytes(tables.len(), seen_bytes(config.limit));
+    let mut pages_held = budget.pool().claim("pages of the library");
+    pages_held.try_grow(page_bytes(config)?)?;
+    let threads = affordable_threads(config, budget, state);
+    let mut threads_held = budget.pool().claim("threads and RDKit");
+    threads_held.try_grow(THREAD_BYTES * threads as u64)?;
+    let room = budget
+        .pool()
+        .available()
+        .saturating_sub(state + ENCODE_BYTES + 2 * READ_BYTES);
+    // A parent whose estimate is larger runs while nothing else does.
+    let most = (room / 2).max(BATCH_BYTES);
+    for kernel in &mut kernels {
+        kernel.set_max_product_bytes(most);
+    }
     let groups: Vec<Group> = if apart {
         (0..config.reactions.len())
             .map(|r| Group::new(r, Vec::new(), Tables::One(r)))
@@ -188,27 +225,13 @@ pub(crate) fn run(
         } else {
             &config.reactions[..]
         };
-        Ok(Kernel::new(reactions, &config.chemistry)?)
+        let mut kernel = Kernel::new(reactions, &config.chemistry)?;
+        kernel.set_max_product_bytes(most);
+        Ok(kernel)
     };
     let label_of = |path: &[u16], first: usize| labels.index(path, first);
 
-    let state = fixed_bytes(tables.len(), allowance(config.limit));
-    let threads = affordable_threads(config, budget, state);
-    let mut threads_held = budget.pool().claim("threads and RDKit");
-    threads_held.try_grow(THREAD_BYTES * threads as u64)?;
-    let room = budget
-        .pool()
-        .available()
-        .saturating_sub(state + ENCODE_BYTES + 2 * READ_BYTES);
-    // A parent whose estimate is larger runs while nothing else does.
-    let most = (room / 2).max(BATCH_BYTES);
-
-    let read = ReadOptions {
-        rows: Some(rows.clone()),
-        columns: Some(columns(&input.smiles_column, &config.keep)),
-        batch_bytes: READ_BYTES,
-        ..ReadOptions::default()
-    };
+    let read = read_options(config, input, rows.clone());
     let mut source = ParentSource::new(
         config,
         input.reader.batches(read)?,
@@ -221,7 +244,7 @@ pub(crate) fn run(
         tables,
         &dictionaries,
         &ids,
-        allowance(config.limit),
+        seen_bytes(config.limit),
         &times,
         &progress,
     );
@@ -297,7 +320,7 @@ pub(crate) fn run(
         ..
     } = collector;
     progress.finish();
-    drop(threads_held);
+    drop((threads_held, pages_held));
     assert!(
         rows_in == rows.end - rows.start,
         "rows {}..{} were asked for, {rows_in} went through",

@@ -1,4 +1,4 @@
-//! The output side: for each table the set of keys seen, the rows that wait for a row group, and the file.
+//! The output side: the set of keys seen, and for each table the rows that wait for a row group, and the file.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -45,23 +45,48 @@ impl Hasher for Identity {
     }
 }
 
-/// Keys seen so far in one table. Grows while the shard's allowance lasts, then knows only what it has; what it lets
-/// through twice the merge folds.
-#[derive(Default)]
-pub(crate) struct Seen(hashbrown::HashSet<u128, BuildHasherDefault<Identity>>);
+/// Keys seen so far in all tables of a shard, in a set of fixed size: it takes what it has room for and then knows only
+/// that; what it lets through twice the merge folds. Made at its full size, so that memory does not grow with the rows.
+pub(crate) struct Seen {
+    keys: hashbrown::HashSet<u128, BuildHasherDefault<Identity>>,
+    most: usize,
+}
 
-/// Bytes one entry of [`Seen`] may cost: 17 per slot, load down to 7/16 right after growing, with the old table beside.
-pub(crate) const BYTES_PER_KEY: u64 = 60;
+/// Bytes of one slot: the key and a control byte.
+const BYTES_PER_SLOT: u64 = 17;
 
 impl Seen {
-    /// `true` when the key is new. `allowance` is the number of entries all tables of the shard may still add.
-    pub(crate) fn insert(&mut self, key: u128, allowance: &mut u64) -> bool {
-        if *allowance == 0 {
-            return !self.0.contains(&key);
+    /// The largest set whose slots, a power of two, fit `bytes`.
+    pub(crate) fn with_bytes(bytes: u64) -> Self {
+        let slots = Self::slots(bytes);
+        // Load of 7/8, as in hashbrown; asking for as many entries gives this number of slots.
+        let most = (slots / 8 * 7) as usize;
+        Self {
+            keys: hashbrown::HashSet::with_capacity_and_hasher(most, BuildHasherDefault::default()),
+            most,
         }
-        let fresh = self.0.insert(key);
-        *allowance -= u64::from(fresh);
-        fresh
+    }
+
+    fn slots(bytes: u64) -> u64 {
+        let fit = (bytes / BYTES_PER_SLOT).max(1024);
+        1 << fit.ilog2()
+    }
+
+    /// Bytes of the set that [`Seen::with_bytes`] makes.
+    pub(crate) fn bytes(bytes: u64) -> u64 {
+        Self::slots(bytes) * BYTES_PER_SLOT + 64
+    }
+
+    /// `true` when the key is new in its table, as far as the set knows.
+    pub(crate) fn insert(&mut self, table: usize, key: u128) -> bool {
+        // Any odd constant keeps the tables apart: keys are hashes.
+        let key = key
+            .wrapping_add((table as u128).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835));
+        if self.keys.len() < self.most {
+            self.keys.insert(key)
+        } else {
+            !self.keys.contains(&key)
+        }
     }
 }
 
@@ -131,7 +156,7 @@ impl Labels {
 /// One table in the making.
 pub(crate) struct Table {
     schema: SchemaRef,
-    seen: Seen,
+    index: usize,
     cutter: RowGroupCutter,
     pending: Pending,
     pub rows_out: u64,
@@ -154,10 +179,11 @@ struct Pending {
 }
 
 impl Table {
-    pub(crate) fn new(schema: SchemaRef) -> Self {
+    /// `index`: the table's place among the shard's.
+    pub(crate) fn new(schema: SchemaRef, index: usize) -> Self {
         Self {
             schema,
-            seen: Seen::default(),
+            index,
             cutter: RowGroupCutter::new(SHARD_ROW_GROUP_BYTES),
             pending: Pending::default(),
             rows_out: 0,
@@ -172,11 +198,11 @@ impl Table {
         rows: &Rows,
         parents: &Parents,
         labels: &Dictionaries,
-        allowance: &mut u64,
+        seen: &mut Seen,
     ) -> anyhow::Result<Vec<RowGroupRows>> {
         let mut kept_parents: Vec<u32> = Vec::new();
         for i in 0..rows.len() {
-            if !self.seen.insert(rows.keys[i], allowance) {
+            if !seen.insert(self.index, rows.keys[i]) {
                 self.duplicates += 1;
                 continue;
             }

@@ -167,6 +167,7 @@ class KernelState {
   }
 
   size_t num_rules() const { return rules_.size(); }
+  void set_max_product_bytes(uint64_t bytes) { max_product_bytes_ = bytes; }
   std::string why_not_local(size_t rule) const {
     return lane_is_proved() ? edits_.at(rule).why_not
                             : std::string("local edits are proved equal to runReactants for RDKit 2022.09, this is ") +
@@ -211,6 +212,7 @@ class KernelState {
   void run_row(uint32_t row, const std::string &smiles, uint32_t depth) {
     take_log();
     row_start_ = std::chrono::steady_clock::now();
+    product_bytes_ = 0;
     found_.clear();
     index_.clear();
     ordinals_.clear();
@@ -268,9 +270,19 @@ class KernelState {
     return mol;
   }
 
+  // What a product costs at its dearest: its text here, in the index, in the columns and in the caller's copy, each of the
+  // last two in a buffer that may have just doubled; four small vectors and the nodes of the index.
+  static uint64_t bytes_of(const Written &written) {
+    return 4 * written.smiles.size() + 4 * written.origins.size() + 400;
+  }
+
   void check_budget(uint64_t products) const {
     if (products > max_products_) {
       throw BudgetSpent("more than " + std::to_string(max_products_) + " products of one parent (--max-products)");
+    }
+    if (product_bytes_ > max_product_bytes_) {
+      throw BudgetSpent("the products of this parent take more than the " + std::to_string(max_product_bytes_ >> 20) +
+                        " MiB that --memory-limit leaves for one parent");
     }
     if (row_timeout_ms_ != 0 && std::chrono::steady_clock::now() - row_start_ > std::chrono::milliseconds(row_timeout_ms_)) {
       throw BudgetSpent("the parent took longer than " + std::to_string(row_timeout_ms_) + " ms (--row-timeout)");
@@ -293,6 +305,7 @@ class KernelState {
           continue;
         }
         react(row, Parent(reactant), from, last, [&](uint16_t rule, const Site &site, Written &&written) {
+          product_bytes_ += bytes_of(written);
           if (last) {
             keep(from, rule, site, std::move(written.smiles));
           } else if (seen.emplace(written.smiles, next.size()).second) {
@@ -543,6 +556,8 @@ class KernelState {
   std::vector<uint64_t> counts_;
   uint64_t max_products_;
   uint64_t row_timeout_ms_;
+  uint64_t max_product_bytes_ = UINT64_MAX;
+  uint64_t product_bytes_ = 0;  // of the row at hand
   bool local_edits_;
   bool trusted_input_;
   std::chrono::steady_clock::time_point row_start_;
@@ -557,6 +572,7 @@ Kernel::~Kernel() = default;
 
 rust::String Kernel::explain_rule(size_t rule) const { return state_->why_not_local(rule); }
 size_t Kernel::num_rules() const { return state_->num_rules(); }
+void Kernel::set_max_product_bytes(uint64_t bytes) { state_->set_max_product_bytes(bytes); }
 void Kernel::run(rust::Slice<const uint8_t> text, rust::Slice<const uint64_t> ends, uint32_t depth) {
   state_->run(text, ends, depth);
 }

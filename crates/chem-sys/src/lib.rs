@@ -53,6 +53,8 @@ pub mod ffi {
         /// One line per rule: empty when it is a local edit, else why it is not.
         fn explain_rule(self: &Kernel, rule: usize) -> String;
         fn num_rules(self: &Kernel) -> usize;
+        /// Bytes the products of one parent may take, past which that parent is rejected whole.
+        fn set_max_product_bytes(self: Pin<&mut Kernel>, bytes: u64);
 
         /// Clears the results and runs `depth` successive substitutions over the rows.
         /// `text` holds the SMILES one after the other, `ends[i]` is where row `i` ends.

@@ -159,6 +159,12 @@ impl Kernel {
         Results::new(&self.inner, self.depth_of_results)
     }
 
+    /// Bounds the bytes the products of one parent may take, the caller's copy of them included; a parent that passes it
+    /// is rejected whole at [`Stage::Limit`]. No bound until this is called.
+    pub fn set_max_product_bytes(&mut self, bytes: u64) {
+        self.inner.pin_mut().set_max_product_bytes(bytes);
+    }
+
     /// Per rule: `None` when it is a local edit, else why it takes the full route.
     #[must_use]
     pub fn explain(&self) -> Vec<Option<String>> {
