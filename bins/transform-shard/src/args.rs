@@ -28,7 +28,9 @@ use halocline_table::{Kind, TableReader, file_digest, find_smiles_column};
             --rules configs/transforms.yaml --class polyphenol --out-dir /tmp/debug --threads 2 --memory-limit 512MiB\n  \
         halo-transform-shard --plan plan.json --shard 3 --rules configs/transforms.yaml \\\n      \
             --rule FG_PHENOL_OH__OH__TO__OMe --out-dir /tmp/shard-3\n  \
-        halo-transform-shard --rules configs/transforms.yaml --class polyphenol --explain-rules\n\n\
+        halo-transform-shard --rules configs/transforms.yaml --class polyphenol --explain-rules\n  \
+        halo-transform-shard --input library.parquet --rules configs/transforms.yaml --class polyphenol \\\n      \
+            --row 17 --explain\n\n\
         Exit codes: 0 done; 1 the data broke a contract; 2 usage, I/O or limit; 130/143 interrupted."
 )]
 pub struct Args {
@@ -70,7 +72,7 @@ pub struct Args {
     pub depth: u32,
 
     /// Folder for the tables; made if missing
-    #[arg(long, value_name = "DIR", required_unless_present = "explain_rules")]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["explain_rules", "explain"])]
     pub out_dir: Option<PathBuf>,
 
     /// Columns of the input to carry through
@@ -100,6 +102,20 @@ pub struct Args {
     /// Print for each rule whether it is a local edit, or why not, and exit
     #[arg(long)]
     pub explain_rules: bool,
+
+    /// With --explain: the row of the library to explain, from 0
+    #[arg(long, value_name = "ROW", requires = "explain", conflicts_with_all = ["rows", "shard", "shards"])]
+    pub row: Option<u64>,
+
+    /// Print for --row what each rule finds in it and makes of it: sites, masked, capped, route, products, and why one was
+    /// rejected; writes no table
+    #[arg(long, requires = "row")]
+    pub explain: bool,
+
+    /// Write this row, the rules and what they make of it as a test case into --out-dir: parents.tsv, rules.yaml,
+    /// command.txt, expected.tsv
+    #[arg(long, value_name = "ROW", conflicts_with_all = ["rows", "shard", "shards", "explain", "explain_rules"])]
+    pub dump_case: Option<u64>,
 
     /// Log the time per stage at the end (it is always in the sidecar)
     #[arg(long)]
@@ -132,7 +148,12 @@ impl FromStr for Span {
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
+    /// Say which rules are local edits.
     Explain,
+    /// Say what becomes of one row.
+    Row(u64),
+    /// Write one row as a test case.
+    Case(u64),
     Rows(Range<u64>),
     Shards(Vec<(u64, Range<u64>)>),
 }
@@ -145,6 +166,8 @@ pub(crate) struct Config {
     pub out_dir: PathBuf,
     pub rules_path: PathBuf,
     pub class: Option<String>,
+    /// Names given with `--rule`.
+    pub asked: Vec<String>,
     pub reactions: Vec<Reaction>,
     pub layout: Layout,
     pub depth: u32,
@@ -230,6 +253,7 @@ impl TryFrom<Args> for Config {
             rules_path: args.rules,
             class: args.class,
             layout: file.output(),
+            asked: args.rule,
             reactions,
             depth: args.depth,
             keep: args.keep,
@@ -297,6 +321,10 @@ fn open(args: &Args) -> anyhow::Result<(Work, Input)> {
     };
     let named = |shard: &Shard| (shard.index, shard.rows());
     let work = match (plan, args.shard, &args.shards) {
+        _ if args.row.is_some() || args.dump_case.is_some() => match (args.row, args.dump_case) {
+            (Some(row), _) => Work::Row(row),
+            (None, row) => Work::Case(row.unwrap_or_default()),
+        },
         (Some(plan), Some(index), _) => Work::Rows(plan.shard(index)?.rows()),
         (Some(plan), None, Some(Span(span))) => {
             ensure!(

@@ -12,6 +12,7 @@
 
 mod args;
 mod collect;
+mod explain;
 mod manifest;
 mod parents;
 mod react;
@@ -28,7 +29,7 @@ use halocline_cli::Outcome;
 pub use args::Args;
 use args::{Config, Work};
 
-/// Runs the tool; `out` receives what is data, not log (`--explain-rules`).
+/// Runs the tool; `out` receives what is data, not log (`--explain-rules`, `--explain`).
 ///
 /// # Errors
 /// Usage, I/O, a rule RDKit does not take, or a memory limit that is too small.
@@ -50,6 +51,8 @@ pub fn run(args: Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     let budget = start(&config)?;
     match &config.work {
         Work::Explain => {}
+        Work::Row(row) => explain::explain(&config, *row, out)?,
+        Work::Case(row) => explain::dump_case(&config, *row, &config.out_dir)?,
         Work::Rows(rows) => {
             shard::run(
                 &config,
