@@ -14,7 +14,7 @@ case $engine in
     ;;
 esac
 
-if ! cargo build --locked --release --workspace --bins --quiet; then
+if ! cargo build --locked --release --workspace --bins; then
   echo "run: the build failed; its messages are above" >&2
   exit 2
 fi

@@ -53,7 +53,7 @@ pub const PRODUCT_ROW_GROUP_BYTES: u64 = 32 << 20;
 
 /// Raw bytes per row group of a library that `halo-split` writes: one writer per partition is
 /// open, so smaller than [`PRODUCT_ROW_GROUP_BYTES`].
-pub const LIBRARY_ROW_GROUP_BYTES: u64 = 8 << 20;
+pub const LIBRARY_ROW_GROUP_BYTES: u64 = 16 << 20;
 
 /// Raw bytes per row group of a table one step writes for the next: small, because one process
 /// keeps one such table open per rule.
