@@ -1,5 +1,6 @@
 //! What was typed ([`Args`]) and what is true ([`Config`]).
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -13,6 +14,8 @@ use halocline_rules::{Layout, Reaction, RuleFile};
 use halocline_table::plan_file::{Plan, Shard};
 use halocline_table::schema::is_text;
 use halocline_table::{Kind, TableReader, file_digest, find_smiles_column};
+
+use crate::isolate::Quarantined;
 
 /// Apply reaction rules to one shard of a library
 ///
@@ -95,9 +98,13 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub max_products: u64,
 
-    /// Seconds for one parent past which it is rejected; checked between its products
-    #[arg(long, value_name = "SECONDS")]
-    pub row_timeout: Option<f64>,
+    /// Seconds for one parent past which it is rejected, or `none`; of 68,000 natural products none takes a second
+    #[arg(long, value_name = "SECONDS", default_value = "600")]
+    pub row_timeout: RowTimeout,
+
+    /// Run RDKit in this very process: a molecule that kills RDKit then ends the run, and one that hangs it is not stopped
+    #[arg(long)]
+    pub no_isolate: bool,
 
     /// Print for each rule whether it is a local edit, or why not, and exit
     #[arg(long)]
@@ -145,6 +152,26 @@ impl FromStr for Span {
     }
 }
 
+/// Seconds, or `none`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowTimeout(pub Option<Duration>);
+
+impl FromStr for RowTimeout {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        match text.parse::<f64>() {
+            Ok(seconds) if seconds > 0.0 && seconds < 1e9 => {
+                Ok(Self(Some(Duration::from_secs_f64(seconds))))
+            }
+            _ => Err(format!("`{text}` is neither seconds above 0 nor `none`")),
+        }
+    }
+}
+
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
@@ -176,6 +203,10 @@ pub(crate) struct Config {
     pub chemistry: Options,
     pub profile: bool,
     pub limit: MemoryLimit,
+    /// Bytes of the process that watches this one.
+    pub outside_bytes: u64,
+    /// Rows that are rejected unseen, by row.
+    pub quarantine: BTreeMap<u64, Quarantined>,
 }
 
 /// The library.
@@ -222,16 +253,9 @@ impl TryFrom<Args> for Config {
             args.depth,
             reactions.len()
         );
-        let row_timeout = match args.row_timeout {
-            Some(seconds) if seconds > 0.0 && seconds < 1e9 => {
-                Some(Duration::from_secs_f64(seconds))
-            }
-            Some(seconds) => bail!("--row-timeout {seconds}: seconds above 0 are expected"),
-            None => None,
-        };
         let mut chemistry = Options {
             max_products: args.max_products,
-            row_timeout,
+            row_timeout: args.row_timeout.0,
             engine: if args.engine == "full" {
                 Engine::Full
             } else {
@@ -261,6 +285,8 @@ impl TryFrom<Args> for Config {
             chemistry,
             profile: args.profile,
             limit: args.common.limit(),
+            outside_bytes: 0,
+            quarantine: BTreeMap::new(),
         })
     }
 }

@@ -13,10 +13,13 @@
 mod args;
 mod collect;
 mod explain;
+mod isolate;
 mod manifest;
 mod parents;
 mod react;
 mod shard;
+mod stats;
+mod sweep;
 mod tables;
 
 use std::io::Write;
@@ -28,13 +31,37 @@ use halocline_cli::Outcome;
 
 pub use args::Args;
 use args::{Config, Work};
+use isolate::Task;
+pub use isolate::stop;
 
-/// Runs the tool; `out` receives what is data, not log (`--explain-rules`, `--explain`).
+/// Runs the tool, in a child process unless that is not wanted; `out` receives what is data, not log (`--explain-rules`,
+/// `--explain`).
 ///
 /// # Errors
 /// Usage, I/O, a rule RDKit does not take, or a memory limit that is too small.
-pub fn run(args: Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
-    let config = Config::try_from(args)?;
+pub fn run(args: Args, out: &mut (dyn Write + Send)) -> anyhow::Result<Outcome> {
+    if let Some(task) = isolate::task()? {
+        // A thread of its own, so that every thread that runs RDKit has the same stack.
+        let work = std::thread::Builder::new().stack_size(isolate::STACK_BYTES);
+        return std::thread::scope(|scope| {
+            let work = work.spawn_scoped(scope, || here(args, task, out));
+            match work.context("cannot start a thread")?.join() {
+                Ok(outcome) => outcome,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        });
+    }
+    if args.no_isolate || args.explain_rules {
+        return here(args, Task::default(), out);
+    }
+    isolate::supervise(args.row_timeout.0, args.row.or(args.dump_case))
+}
+
+/// Does the work in this process.
+fn here(args: Args, task: Task, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+    let mut config = Config::try_from(args)?;
+    config.outside_bytes = task.outside_bytes;
+    config.quarantine = task.quarantine.into_iter().map(|q| (q.row, q)).collect();
     // Compiled before anything is read or reserved: a broken rule is the first thing said, and RDKit's own tables count
     // as what the process had before its budget began.
     let kernel = Kernel::new(&config.reactions, &config.chemistry)?;
@@ -49,6 +76,12 @@ pub fn run(args: Args, out: &mut dyn Write) -> anyhow::Result<Outcome> {
         return Ok(Outcome::Done);
     }
     let budget = start(&config)?;
+    let mut outside = budget.pool().claim("the watching process");
+    outside.try_grow(config.outside_bytes)?;
+    if let Some((first, end)) = task.sweep {
+        sweep::sweep(&config, first..end)?;
+        return Ok(Outcome::Done);
+    }
     match &config.work {
         Work::Explain => {}
         Work::Row(row) => explain::explain(&config, *row, out)?,
@@ -73,7 +106,8 @@ fn start(config: &Config) -> anyhow::Result<Budget> {
     let limit = config.limit;
     let mut candidate = limit;
     let least = loop {
-        match Budget::start(candidate, shard::least_pool_bytes(config, candidate)?) {
+        let least = shard::least_pool_bytes(config, candidate)? + config.outside_bytes;
+        match Budget::start(candidate, least) {
             Ok(budget) if candidate == limit => return Ok(budget),
             Ok(_) => break ByteSize(candidate.bytes()),
             Err(BudgetError::TooLittle { least, .. }) => match MemoryLimit::new(least.0) {

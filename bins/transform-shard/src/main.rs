@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use halocline_transform_shard::{Args, run};
+use halocline_transform_shard::{Args, run, stop};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -11,7 +11,7 @@ fn main() -> ExitCode {
     halocline_cli::main::<Args>(
         "halo-transform-shard",
         |args| &args.common,
-        || (),
+        stop,
         |args| run(args, &mut std::io::stdout()),
     )
 }

@@ -39,15 +39,18 @@ impl Weigh for Parents {
 }
 
 impl Parents {
-    /// The SMILES as the kernel takes them. A null is an empty text, which the kernel rejects.
-    pub(crate) fn batch(&self) -> SmilesBatch {
+    /// The SMILES as the kernel takes them. A null, or a row that is rejected unseen, is an empty text, which the kernel
+    /// rejects.
+    pub(crate) fn batch(&self, unseen: &dyn Fn(u64) -> bool) -> SmilesBatch {
         let mut batch = SmilesBatch::new();
         for i in 0..self.smiles.len() {
-            batch.push(if self.smiles.is_null(i) {
-                ""
-            } else {
-                self.smiles.value(i)
-            });
+            batch.push(
+                if self.smiles.is_null(i) || unseen(self.first_row + i as u64) {
+                    ""
+                } else {
+                    self.smiles.value(i)
+                },
+            );
         }
         batch
     }

@@ -1,5 +1,6 @@
 //! The parallel step: a batch of parents through a kernel, into plain columns per table.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
@@ -7,6 +8,7 @@ use halocline_cascade::Weigh;
 use halocline_chem::{Counts, Kernel, Profile, Results, Stage};
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::isolate::Quarantined;
 use crate::parents::Parents;
 
 /// Products of one batch that go to one table, before deduplication.
@@ -160,33 +162,63 @@ impl Group {
     }
 }
 
+/// What is the same for every batch of a shard.
+pub(crate) struct Job<'a> {
+    pub groups: Vec<Group>,
+    pub num_tables: usize,
+    pub num_reactions: usize,
+    pub depth: u32,
+    /// Index of the labels of a path of a group's rules.
+    pub label_of: &'a (dyn Fn(&[u16], usize) -> u32 + Sync),
+    /// A kernel for the group with this index.
+    pub make: &'a (dyn Fn(usize) -> anyhow::Result<Kernel> + Sync),
+    /// Rows that are rejected unseen.
+    pub quarantine: &'a BTreeMap<u64, Quarantined>,
+}
+
 /// Runs one batch through every group.
 ///
 /// # Errors
 /// When a kernel fails as a whole.
-pub(crate) fn react(
-    parents: Parents,
-    groups: &[Group],
-    num_tables: usize,
-    num_reactions: usize,
-    depth: u32,
-    label_of: &(dyn Fn(&[u16], usize) -> u32 + Sync),
-    make: &(dyn Fn(usize) -> anyhow::Result<Kernel> + Sync),
-) -> anyhow::Result<Reacted> {
-    let batch = parents.batch();
+pub(crate) fn react(parents: Parents, job: &Job<'_>) -> anyhow::Result<Reacted> {
+    let Job {
+        groups,
+        num_tables,
+        num_reactions,
+        depth,
+        label_of,
+        make,
+        quarantine,
+    } = job;
+    let batch = parents.batch(&|row| quarantine.contains_key(&row));
     let mut rows: Vec<Rows> = Vec::new();
-    rows.resize_with(num_tables, Rows::default);
+    rows.resize_with(*num_tables, Rows::default);
     let mut rejects = Vec::new();
-    let mut counts = vec![Counts::default(); num_reactions];
+    let mut counts = vec![Counts::default(); *num_reactions];
     let mut profile = Profile::default();
     for (index, group) in groups.iter().enumerate() {
         let mut kernel = group.take(|| make(index))?;
+        kernel.set_first_row(parents.first_row);
         {
-            let results = kernel.run(&batch, depth)?;
-            collect(&results, group, &mut rows, label_of);
+            let results = kernel.run(&batch, *depth)?;
+            collect(&results, group, &mut rows, *label_of);
             for failure in results.failures() {
                 // A parent that fails as a whole fails in every group alike; it is rejected once.
                 if failure.rule.is_none() && index > 0 {
+                    continue;
+                }
+                if let Some(known) = quarantine.get(&(parents.first_row + u64::from(failure.row))) {
+                    rejects.push(Reject {
+                        parent: failure.row,
+                        reaction: None,
+                        stage: if known.hung {
+                            Stage::Limit
+                        } else {
+                            Stage::Crash
+                        },
+                        site: None,
+                        reason: known.reason.clone(),
+                    });
                     continue;
                 }
                 rejects.push(Reject {

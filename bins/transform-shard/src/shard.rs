@@ -9,9 +9,9 @@ use arrow::array::Array;
 use arrow::datatypes::Field;
 use halocline_budget::{Budget, MemoryLimit};
 use halocline_cascade::Cascade;
-use halocline_chem::{Counts, Kernel, rdkit_version};
+use halocline_chem::{Kernel, rdkit_version};
 use halocline_cli::Progress;
-use halocline_cli::sidecar::{Sidecar, StageSeconds, StageTimer};
+use halocline_cli::sidecar::{Sidecar, StageTimer};
 use halocline_rules::Layout;
 use halocline_table::{Kind, Meta, Published, ReadOptions, TableWriter};
 use xxhash_rust::xxh3::Xxh3;
@@ -19,7 +19,8 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::args::{Config, Input};
 use crate::collect::{Collector, Cut, Encoded, Stage, fixed_bytes};
 use crate::parents::{BATCH_BYTES, ParentSource, READ_BYTES, columns};
-use crate::react::{Group, Tables, react};
+use crate::react::{Group, Job, Tables, react};
+use crate::stats::{add_counts, add_kernel_stages, report};
 use crate::tables::{Dictionaries, Labels, Table, create, create_rejects, output};
 
 /// Table of a library (halogens): all rules together.
@@ -49,7 +50,7 @@ fn page_bytes(config: &Config) -> anyhow::Result<u64> {
     Ok(input.reader.reserve_bytes(&options)?)
 }
 
-fn read_options(config: &Config, input: &Input, rows: Range<u64>) -> ReadOptions {
+pub(crate) fn read_options(config: &Config, input: &Input, rows: Range<u64>) -> ReadOptions {
     ReadOptions {
         rows: Some(rows),
         columns: Some(columns(&input.smiles_column, &config.keep)),
@@ -239,6 +240,15 @@ pub(crate) fn run(
         &input.smiles_column,
         most,
     );
+    let job = Job {
+        groups,
+        num_tables: plan.len(),
+        num_reactions: ids.len(),
+        depth: config.depth,
+        label_of: &label_of,
+        make: &make,
+        quarantine: &config.quarantine,
+    };
     let progress = Progress::rows(Some(rows.end - rows.start), "transform");
     let mut collector = Collector::new(
         tables,
@@ -248,7 +258,6 @@ pub(crate) fn run(
         &times,
         &progress,
     );
-    let num_tables = plan.len();
     let schemas: Vec<_> = writers.iter().map(|w| w.writer_schema().clone()).collect();
 
     Cascade::new(budget.pool())
@@ -265,16 +274,7 @@ pub(crate) fn run(
                 let _guard = times.time("react");
                 let first = parents.first_row;
                 let rows = parents.smiles.len();
-                react(
-                    parents,
-                    &groups,
-                    num_tables,
-                    ids.len(),
-                    config.depth,
-                    &label_of,
-                    &make,
-                )
-                .with_context(|| {
+                react(parents, &job).with_context(|| {
                     format!(
                         "rows {first}..{} of `{}`",
                         first + rows as u64,
@@ -335,6 +335,7 @@ pub(crate) fn run(
     let mut base = Sidecar::new("halo-transform-shard");
     base.close(budget, &times);
     base.cpu_seconds -= cpu_before;
+    base.peak_rss_bytes += config.outside_bytes;
     add_kernel_stages(&mut base, &profile, threads);
     base.rdkit_version = Some(rdkit_version());
     base.input_fingerprint = Some(input.fingerprint.clone());
@@ -358,7 +359,11 @@ pub(crate) fn run(
     let mut done = Done {
         rows_in,
         tables: BTreeMap::new(),
-        kernels: groups.into_iter().flat_map(Group::into_kernels).collect(),
+        kernels: job
+            .groups
+            .into_iter()
+            .flat_map(Group::into_kernels)
+            .collect(),
     };
     if apart {
         done.kernels.clear();
@@ -399,78 +404,6 @@ pub(crate) fn run(
 fn finish(writer: TableWriter, times: &StageTimer) -> anyhow::Result<Published> {
     let _guard = times.time("write");
     Ok(writer.finish()?)
-}
-
-fn report(config: &Config, base: &Sidecar) {
-    tracing::info!(
-        "{} parents, {} rejected, {} products, {} duplicates in the shard, {:.1} s",
-        base.rows_in,
-        base.rows_in - base.rows_done,
-        base.rows_out,
-        base.duplicates,
-        base.wall_seconds
-    );
-    if config.profile {
-        for (stage, seconds) in &base.stages {
-            tracing::info!(
-                "{stage}: {:.3} s CPU, {:.3} s wall",
-                seconds.cpu_seconds,
-                seconds.wall_seconds
-            );
-        }
-    }
-}
-
-/// Sums over the table's rules, and with several rules also each rule's own, as `sites_matched:{rule}`.
-fn add_counts(sidecar: &mut Sidecar, counts: &[Counts], ids: &[String]) {
-    let mut sum = Counts::default();
-    let mut put = |name: &str, rule: Option<&str>, value: u64| {
-        let key = rule.map_or_else(|| name.to_owned(), |rule| format!("{name}:{rule}"));
-        sidecar.counts.insert(key, value);
-    };
-    let mut put_all = |c: &Counts, rule: Option<&str>| {
-        put("sites_matched", rule, c.matched);
-        put("sites_masked", rule, c.masked);
-        put("sites_capped", rule, c.capped);
-        put("products_made", rule, c.products);
-        put("products_failed", rule, c.failed);
-    };
-    for (c, id) in counts.iter().zip(ids) {
-        sum.add(c);
-        if counts.len() > 1 {
-            put_all(c, Some(id));
-        }
-    }
-    put_all(&sum, None);
-}
-
-/// The kernel's own clock, as stages within `react`, and the time threads had nothing to do.
-fn add_kernel_stages(sidecar: &mut Sidecar, profile: &halocline_chem::Profile, threads: usize) {
-    let busy: f64 = sidecar.stages.values().map(|s| s.wall_seconds).sum();
-    for (name, ns) in [
-        ("react.parse", profile.parse_ns),
-        ("react.match", profile.match_ns),
-        ("react.edit", profile.edit_ns),
-        ("react.full_route", profile.full_ns),
-        ("react.canonicalise", profile.write_ns),
-    ] {
-        let seconds = ns as f64 / 1e9;
-        sidecar.stages.insert(
-            name.to_owned(),
-            StageSeconds {
-                cpu_seconds: seconds,
-                wall_seconds: seconds,
-            },
-        );
-    }
-    let wait = (sidecar.wall_seconds * threads as f64 - busy).max(0.0);
-    sidecar.stages.insert(
-        "wait".to_owned(),
-        StageSeconds {
-            cpu_seconds: 0.0,
-            wall_seconds: wait,
-        },
-    );
 }
 
 /// Threads the budget carries beside the state of the tables and two batches in flight for each.

@@ -13,7 +13,11 @@
 #include <RDGeneral/RDLog.h>
 #include <RDGeneral/versions.h>
 
+#include <sys/mman.h>
+
 #include <algorithm>
+#include <atomic>
+#include <cerrno>
 #include <cstring>
 #include <map>
 #include <mutex>
@@ -130,6 +134,72 @@ void Columns::clear() {
   failure_ends.clear();
 }
 
+// Where a kernel notes the row it is at, for the process that watches this one: a slot of the file given to `watch_rows`.
+// Two stores per row; the file outlives this process however it ends.
+class RowNote {
+ public:
+  struct Slot {
+    std::atomic<uint64_t> row_plus_one;
+    std::atomic<uint64_t> started_ms;
+  };
+  static_assert(sizeof(Slot) == 16);
+
+  static void map(int fd, size_t bytes) {
+    void *at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (at == MAP_FAILED) {
+      throw std::runtime_error(std::string("cannot map the file of rows: ") + std::strerror(errno));
+    }
+    const std::lock_guard<std::mutex> lock(mutex());
+    for (size_t i = bytes / sizeof(Slot); i > 0; --i) {
+      free_slots().push_back(static_cast<Slot *>(at) + (i - 1));
+    }
+  }
+
+  RowNote() = default;
+  RowNote(const RowNote &) = delete;
+  RowNote &operator=(const RowNote &) = delete;
+  ~RowNote() {
+    if (slot_ != nullptr) {
+      const std::lock_guard<std::mutex> lock(mutex());
+      free_slots().push_back(slot_);
+    }
+  }
+
+  // Before the first row of a batch: kernels that never run need no slot.
+  void ready() {
+    if (slot_ == nullptr) {
+      const std::lock_guard<std::mutex> lock(mutex());
+      if (!free_slots().empty()) {
+        slot_ = free_slots().back();
+        free_slots().pop_back();
+      }
+    }
+  }
+  void at(uint64_t row, std::chrono::steady_clock::time_point start) {
+    if (slot_ != nullptr) {
+      const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(start.time_since_epoch()).count();
+      slot_->started_ms.store(static_cast<uint64_t>(ms), std::memory_order_relaxed);
+      slot_->row_plus_one.store(row + 1, std::memory_order_release);
+    }
+  }
+  void done() {
+    if (slot_ != nullptr) {
+      slot_->row_plus_one.store(0, std::memory_order_release);
+    }
+  }
+
+ private:
+  static std::mutex &mutex() {
+    static std::mutex mutex;
+    return mutex;
+  }
+  static std::vector<Slot *> &free_slots() {
+    static std::vector<Slot *> slots;
+    return slots;
+  }
+  Slot *slot_ = nullptr;
+};
+
 class KernelState {
  public:
   KernelState(rust::Slice<const ReactionText> texts, const KernelOptions &options)
@@ -155,6 +225,7 @@ class KernelState {
     columns.clear();
     std::fill(counts_.begin(), counts_.end(), 0);
     profile = Profile();
+    note_.ready();
     uint64_t start = 0;
     for (size_t row = 0; row < ends.size(); ++row) {
       if (ends[row] < start || ends[row] > text.size()) {
@@ -164,10 +235,12 @@ class KernelState {
       start = ends[row];
       run_row(static_cast<uint32_t>(row), smiles, depth);
     }
+    note_.done();
   }
 
   size_t num_rules() const { return rules_.size(); }
   void set_max_product_bytes(uint64_t bytes) { max_product_bytes_ = bytes; }
+  void set_first_row(uint64_t row) { first_row_ = row; }
   std::string why_not_local(size_t rule) const {
     return lane_is_proved() ? edits_.at(rule).why_not
                             : std::string("local edits are proved equal to runReactants for RDKit 2022.09, this is ") +
@@ -213,6 +286,7 @@ class KernelState {
     take_log();
     row_start_ = std::chrono::steady_clock::now();
     product_bytes_ = 0;
+    note_.at(first_row_ + row, row_start_);
     found_.clear();
     index_.clear();
     ordinals_.clear();
@@ -561,6 +635,8 @@ class KernelState {
   bool local_edits_;
   bool trusted_input_;
   std::chrono::steady_clock::time_point row_start_;
+  uint64_t first_row_ = 0;
+  RowNote note_;
   // Scratch of the row at hand.
   std::vector<Product> found_;
   std::unordered_map<std::string, size_t> index_;
@@ -572,6 +648,7 @@ Kernel::~Kernel() = default;
 
 rust::String Kernel::explain_rule(size_t rule) const { return state_->why_not_local(rule); }
 size_t Kernel::num_rules() const { return state_->num_rules(); }
+void Kernel::set_first_row(uint64_t row) { state_->set_first_row(row); }
 void Kernel::set_max_product_bytes(uint64_t bytes) { state_->set_max_product_bytes(bytes); }
 void Kernel::run(rust::Slice<const uint8_t> text, rust::Slice<const uint64_t> ends, uint32_t depth) {
   state_->run(text, ends, depth);
@@ -603,6 +680,8 @@ rust::Slice<const uint64_t> Kernel::stage_nanos() const { return {state_->profil
 std::unique_ptr<Kernel> new_kernel(rust::Slice<const ReactionText> rules, const KernelOptions &options) {
   return std::make_unique<Kernel>(std::make_unique<KernelState>(rules, options));
 }
+
+void watch_rows(int32_t fd, size_t bytes) { RowNote::map(fd, bytes); }
 
 rust::String rdkit_version() { return RDKit::rdkitVersion; }
 rust::String boost_version() { return RDKit::boostVersion; }

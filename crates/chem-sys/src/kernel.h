@@ -19,6 +19,7 @@ class Kernel {
   rust::String explain_rule(size_t rule) const;
   size_t num_rules() const;
   void set_max_product_bytes(uint64_t bytes);
+  void set_first_row(uint64_t row);
   void run(rust::Slice<const uint8_t> text, rust::Slice<const uint64_t> ends, uint32_t depth);
 
   rust::Slice<const uint8_t> product_text() const;
@@ -43,6 +44,7 @@ class Kernel {
   std::unique_ptr<KernelState> state_;
 };
 
+void watch_rows(int32_t fd, size_t bytes);
 std::unique_ptr<Kernel> new_kernel(rust::Slice<const ReactionText> rules, const KernelOptions &options);
 rust::String rdkit_version();
 rust::String boost_version();

@@ -48,6 +48,10 @@ pub mod ffi {
         fn boost_version() -> String;
         fn silence_rdkit();
 
+        /// Maps `bytes` of the file `fd` and lets every kernel note there which row it is at: 16 bytes per kernel, the
+        /// row plus one (0: none) and the steady clock's milliseconds at its start, in the machine's byte order.
+        fn watch_rows(fd: i32, bytes: usize) -> Result<()>;
+
         fn new_kernel(rules: &[ReactionText], options: &KernelOptions)
         -> Result<UniquePtr<Kernel>>;
         /// One line per rule: empty when it is a local edit, else why it is not.
@@ -55,6 +59,9 @@ pub mod ffi {
         fn num_rules(self: &Kernel) -> usize;
         /// Bytes the products of one parent may take, past which that parent is rejected whole.
         fn set_max_product_bytes(self: Pin<&mut Kernel>, bytes: u64);
+
+        /// The number of row 0 of the next batch, for `watch_rows`.
+        fn set_first_row(self: Pin<&mut Kernel>, row: u64);
 
         /// Clears the results and runs `depth` successive substitutions over the rows.
         /// `text` holds the SMILES one after the other, `ends[i]` is where row `i` ends.

@@ -159,6 +159,11 @@ impl Kernel {
         Results::new(&self.inner, self.depth_of_results)
     }
 
+    /// Says which row of the library row 0 of the next batch is; only [`watch_rows`] looks at it.
+    pub fn set_first_row(&mut self, row: u64) {
+        self.inner.pin_mut().set_first_row(row);
+    }
+
     /// Bounds the bytes the products of one parent may take, the caller's copy of them included; a parent that passes it
     /// is rejected whole at [`Stage::Limit`]. No bound until this is called.
     pub fn set_max_product_bytes(&mut self, bytes: u64) {
@@ -172,6 +177,16 @@ impl Kernel {
             .map(|rule| Some(self.inner.explain_rule(rule)).filter(|why| !why.is_empty()))
             .collect()
     }
+}
+
+/// Lets every kernel of this process note the row it is at in the file behind `fd` (shared memory, `bytes` long, zeros):
+/// 16 bytes per kernel, the row plus one (0: none) and the milliseconds of the monotonic clock at its start, both u64 in
+/// the machine's byte order. Another process that has the file can say which rows this one was at when it died or hung.
+///
+/// # Errors
+/// [`ChemError::Kernel`] when the file cannot be mapped.
+pub fn watch_rows(fd: i32, bytes: usize) -> Result<(), ChemError> {
+    ffi::watch_rows(fd, bytes).map_err(|error| ChemError::Kernel(error.what().to_owned()))
 }
 
 fn text_of(reaction: &Reaction) -> ffi::ReactionText {

@@ -19,6 +19,8 @@ pub enum Stage {
     Write,
     /// A budget of products or time was spent.
     Limit,
+    /// The process died on it. No kernel says this of itself; it is for whoever watched the process.
+    Crash,
 }
 
 impl Stage {
@@ -32,6 +34,7 @@ impl Stage {
             Self::Sanitise => "sanitise",
             Self::Write => "write",
             Self::Limit => "limit",
+            Self::Crash => "crash",
         }
     }
 

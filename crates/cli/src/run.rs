@@ -19,6 +19,8 @@ pub enum Outcome {
     Done,
     /// The data broke a contract, and this says which: exit 1.
     Broken(String),
+    /// A child process did the work, has said what there was to say, and ended with this exit code.
+    Child(u8),
 }
 
 /// Text for clap's `version`: the workspace's version, then one line per extra fact, e.g.
@@ -67,6 +69,7 @@ pub fn main<A: clap::Parser>(
     }
     match run(args) {
         Ok(Outcome::Done) => ExitCode::from(exit::DONE),
+        Ok(Outcome::Child(code)) => ExitCode::from(code),
         Ok(Outcome::Broken(what)) => {
             complain(name, &format!("broken: {what}"));
             ExitCode::from(exit::BROKEN)
