@@ -35,10 +35,13 @@ const THREAD_BYTES: u64 = 7 << 20;
 const ENCODE_BYTES: u64 = 3 << 20;
 /// Share of the memory limit, as one part in so many, that the in-shard set of keys may take.
 const SEEN_PART: u64 = 12;
+/// And never more than these bytes: 3.7 million keys, beyond what a shard of a minute holds on two cores. Every page of
+/// the set is touched early on, whatever the number of rows.
+const SEEN_MOST_BYTES: u64 = 72 << 20;
 
 /// Bytes for the in-shard set: a function of the limit alone, so that tables do not depend on threads.
 fn seen_bytes(limit: MemoryLimit) -> u64 {
-    limit.bytes() / SEEN_PART
+    (limit.bytes() / SEEN_PART).min(SEEN_MOST_BYTES)
 }
 
 /// What the reader holds beside the batches it gives: the largest pages of the columns, and their decompressors.
