@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = ROOT / "target/release"
 WORK = ROOT / "target/bench"
 CORES = 2
+QUESTIONS = ["ome", "rules16", "amine", "halogens1", "halogens2", "floor", "merge"]
 BASELINES = ("2022", "newest")
 TRANSFORMS, HALOGENS = ROOT / "configs/transforms.yaml", ROOT / "configs/halogens.yaml"
 # Parents of every 12th polyphenol of np_68k have a little more than 500,000 products of depth 2.
@@ -188,9 +189,9 @@ def table(answers, machine):
     lines = [
         "# Benchmarks\n",
         f"Written by `benches/run` on {machine['date']}: {machine['cpu']}, {machine['cores']} cores, {machine['system']}.",
-        f"Medians of {machine['rounds']} alternating rounds; both sides use {CORES} cores. Raw runs: `benches/runs/`.\n",
-        "| question | side | parents | products | wall s | CPU s | peak MiB | products/s/core | ratio |",
-        "|---|---|---|---|---|---|---|---|---|",
+        f"Medians of alternating rounds (the column `rounds`); both sides use {CORES} cores. Raw runs: `benches/runs/`.\n",
+        "| question | side | rounds | parents | products | wall s | CPU s | peak MiB | products/s/core | ratio |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for answer in answers:
         first = medians(next(iter(answer["runs"].values())))
@@ -202,7 +203,7 @@ def table(answers, machine):
                 ratio = first["cpu_seconds"] / m["cpu_seconds"]
             side += f" ({answer['notes'][side]})" if side in answer.get("notes", {}) else ""
             lines.append(
-                f"| {answer['question']} | {side} | {answer['parents']:,} | {answer['products']:,} "
+                f"| {answer['question']} | {side} | {len(runs)} | {answer['parents']:,} | {answer['products']:,} "
                 f"| {m['wall_seconds']:.1f} | {m['cpu_seconds']:.1f} | {m['peak_bytes'] / 2**20:.0f} "
                 f"| {rate:,.0f} | {ratio:.2f} |"
             )
@@ -216,7 +217,7 @@ def table(answers, machine):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="ome,rules16,amine,halogens1,halogens2,floor,merge")
+    parser.add_argument("--only", default=",".join(QUESTIONS))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--rows", type=int, default=500_000)
     parser.add_argument("--merge-rows", type=int, default=20_000_000)
@@ -252,7 +253,6 @@ def main():
         "cpu": cpu,
         "cores": os.cpu_count(),
         "system": platform.platform(),
-        "rounds": args.rounds,
     }
     raw = ROOT / "benches/runs" / f"{machine['date']}-{re.sub('[^A-Za-z0-9]+', '-', cpu).strip('-')}.json"
     raw.parent.mkdir(exist_ok=True)
@@ -260,6 +260,11 @@ def main():
         for runs in answer["runs"].values():
             for run in runs:
                 run.pop("stdout", None)
+    # A run of some questions keeps what the same machine answered to the others on the same day.
+    if raw.exists():
+        asked = {answer["question"] for answer in answers}
+        answers += [a for a in json.loads(raw.read_text())["answers"] if a["question"] not in asked]
+        answers.sort(key=lambda answer: QUESTIONS.index(answer["question"]))
     raw.write_text(json.dumps({"machine": machine, "answers": answers}, indent=1) + "\n")
     text = table(answers, machine)
     (ROOT / "benches/RESULTS.md").write_text(text)
