@@ -10,7 +10,7 @@ use halocline_tests::{bin, json, library, np_68k, root, run, scratch};
 
 const SHARDS: usize = 32;
 /// Every so many polyphenols of np_68k: a little more than 500,000 products of depth 2.
-const EVERY: usize = 12;
+const EVERY: usize = 10;
 
 /// Phenols as the canonical SMILES of a flat molecule shows them: enough to sort by.
 fn phenols(smiles: &str) -> usize {

@@ -7,12 +7,13 @@
 
 use clap::ValueEnum;
 
-/// Nanoseconds per heavy atom of a parent, and of each of its products. Least squares over 16
-/// shards of 200,000 polyphenols 1X sorted by number of phenols (0 to 55 products each), one
-/// thread, 2026-11-20: no shard is off by more than 14 %, and the products counted here are within
-/// 8 % of those made. Only the ratio matters for a plan.
-const PARENT_NS_PER_ATOM: u64 = 3_050;
-const PRODUCT_NS_PER_ATOM: u64 = 855;
+/// Nanoseconds per heavy atom of a parent, and of each of its products. Least squares of relative errors over 32 shards of
+/// a polyphenol 2X library of 552,000 rows sorted by number of phenols (0 to 64 products each, 16 rules), release build,
+/// one thread, 2026-11-20: 29 of them within 25 %, the worst off by 35 %. Only the ratios matter for a plan.
+const PARENT_NS_PER_ATOM: u64 = 780;
+const PRODUCT_NS_PER_ATOM: u64 = 640;
+/// A parent with stereo is parsed in full, and perceived again for every product: twice the time (same measurement).
+const STEREO_FACTOR: u64 = 2;
 
 /// The work that is to be divided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -91,9 +92,14 @@ impl Estimator {
         };
         // Reading a parent (parse, match) and making a product (edit, canonical SMILES) are both
         // linear in the atoms to within the noise.
+        let factor = if smiles.contains(['@', '/', '\\']) {
+            STEREO_FACTOR
+        } else {
+            1
+        };
         let (parent, product) = (
-            PARENT_NS_PER_ATOM * heavy_atoms.max(1),
-            PRODUCT_NS_PER_ATOM * heavy_atoms,
+            factor * PARENT_NS_PER_ATOM * heavy_atoms.max(1),
+            factor * PRODUCT_NS_PER_ATOM * heavy_atoms,
         );
         let (products, cost) = match work {
             Work::Transform => (products, parent + products * product),
