@@ -180,7 +180,7 @@ def expand_transforms(job):
 
 
 def expand_halogens(job):
-    """One parent: ({distinct products at the last depth}, {rule: counts of the first step}), or None."""
+    """One parent: ({distinct products at the last depth}, {rule: counts over all steps}), or None."""
     rules, depth, smiles = job
     mol = Chem.MolFromSmiles(smiles)
     if mol is None:
@@ -192,7 +192,7 @@ def expand_halogens(job):
         for mol in level:
             molecule = Molecule(mol)
             for rule in rules:
-                into = counts[rule.name] if step == 0 else Counter()
+                into = counts[rule.name]
                 for _, _, product in apply(rule, molecule, into):
                     if product is not None:
                         products[product] = None
@@ -271,16 +271,15 @@ def compare_halogens(args):
     for smiles, row in zip(table["smiles"], table["source_row"]):
         if expanded[row] is None or smiles not in expanded[row][0]:
             problems.append(f"{smiles} is no product of row {row}")
-    if args.depth == 1:
-        counts = Counter()
-        for e in expanded:
-            for these in (e[1] if e else {}).values():
-                counts.update(these)
-        sidecar = json.loads(Path(f"{path}.stats.json").read_text())
-        for name in COUNTS:
-            if sidecar["counts"].get(name, 0) != counts[name]:
-                problems.append(f"{name} is {sidecar['counts'].get(name, 0)}, should be {counts[name]}")
-        print(", ".join(f"{k} {v}" for k, v in counts.items()))
+    counts = Counter()
+    for e in expanded:
+        for these in (e[1] if e else {}).values():
+            counts.update(these)
+    sidecar = json.loads(Path(f"{path}.stats.json").read_text())
+    for name in COUNTS:
+        if sidecar["counts"].get(name, 0) != counts[name]:
+            problems.append(f"{name} is {sidecar['counts'].get(name, 0)}, should be {counts[name]}")
+    print(", ".join(f"{k} {v}" for k, v in counts.items()))
     print(f"{args.class_name} {args.depth}X: {len(parents)} parents, {len(unique)} unique products")
     return report(problems)
 
