@@ -26,34 +26,41 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
 /// The `plan` subcommand.
 pub(crate) fn plan(args: &PlanArgs) -> anyhow::Result<Outcome> {
     let table = facts::plan(&args.source)?.table;
-    let settled = if args.settle {
-        settle(&table)?
-    } else {
-        serde_json::to_value(&table)?
-    };
+    let mut value = with_records(&table)?;
+    if args.settle {
+        settle(&table, &mut value)?;
+    }
     let text = match args.format {
-        Format::Json => serde_json::to_string_pretty(&settled)? + "\n",
+        Format::Json => serde_json::to_string_pretty(&value)? + "\n",
         Format::Table => jobs(&table),
     };
     print(&text)?;
     Ok(Outcome::Done)
 }
 
-/// The table, and per job: `complete`, `why` it is not, `record_file`, and the `record` text.
-fn settle(table: &JobTable) -> anyhow::Result<serde_json::Value> {
+/// The table, and per job its `record_file` and the `record` text.
+fn with_records(table: &JobTable) -> anyhow::Result<serde_json::Value> {
     let mut value = serde_json::to_value(table)?;
     let entries = value["jobs"].as_array_mut().into_iter().flatten();
     for (job, entry) in table.jobs.iter().zip(entries) {
         let subject = Subject::new(table, job);
+        entry["record_file"] = subject.path().to_string_lossy().into();
+        entry["record"] = serde_json::to_string(&subject)?.into();
+    }
+    Ok(value)
+}
+
+/// Settles the records, and adds per job: `complete`, and `why` it is not.
+fn settle(table: &JobTable, value: &mut serde_json::Value) -> anyhow::Result<()> {
+    let entries = value["jobs"].as_array_mut().into_iter().flatten();
+    for (job, entry) in table.jobs.iter().zip(entries) {
         entry["why"] = match record::settle(table, job)? {
             State::Complete => serde_json::Value::Null,
             State::Missing(why) | State::Stale(why) => why.into(),
         };
         entry["complete"] = entry["why"].is_null().into();
-        entry["record_file"] = subject.path().to_string_lossy().into();
-        entry["record"] = serde_json::to_string(&subject)?.into();
     }
-    Ok(value)
+    Ok(())
 }
 
 fn jobs(table: &JobTable) -> String {
