@@ -3,14 +3,17 @@
 
 usage: benches/run [--only NAME,...] [--rounds 5] [--rows 500000] [--merge-rows 20000000]
 
-Questions: ome (one rule), rules16 (all polyphenol rules), amine (nine rules that match almost nothing), halogens1,
-halogens2, floor (RDKit's MolToSmiles alone, over the products of ome), merge (deduplication against DuckDB and Polars).
-Every answer is checked: both sides must give the same set of unique SMILES. Raw runs go to benches/runs, the table to
-benches/RESULTS.md.
+Questions: ome (one rule), rules16 (all polyphenol rules), amine (the amine rules, which match almost nothing), halogens1,
+halogens2, floor (RDKit's MolToSmiles alone, over the products of ome), threads (two against one), merge (deduplication
+against DuckDB and Polars), classes (our rate for each class and depth, and what the full library would take).
+Every answer against Python is checked: both sides must give the same set of unique SMILES. `--rows` parents are taken from
+a polyphenol 2X library of 552,000, evenly spread over it. Raw runs go to benches/runs, the tables to benches/RESULTS.md.
 """
 
 import argparse
+import csv
 import datetime
+import gzip
 import json
 import os
 import platform
@@ -29,11 +32,23 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = ROOT / "target/release"
 WORK = ROOT / "target/bench"
 CORES = 2
-QUESTIONS = ["ome", "rules16", "amine", "halogens1", "halogens2", "floor", "merge"]
-BASELINES = ("2022", "newest")
+QUESTIONS = ["ome", "rules16", "amine", "halogens1", "halogens2", "floor", "threads", "merge", "classes"]
+# No rule is for the class `other`.
+CLASSES = ["polyphenol", "terpenoid", "alkaloid", "lipid", "aa_peptide"]
+# Debian's package libmimalloc2.0: the Python pipeline gains from a better allocator too, so it is measured with one.
+MIMALLOC = "/usr/lib/x86_64-linux-gnu/libmimalloc.so.2.0"
+# Python side: environment, preloaded allocator.
+BASELINES = {
+    "Python, RDKit 2022": ("2022", None),
+    "Python, RDKit 2022, mimalloc": ("2022", MIMALLOC),
+    "Python, newest RDKit": ("newest", None),
+    "Python, newest RDKit, mimalloc": ("newest", MIMALLOC),
+}
+# The users' library (DESIGN.md): halogenated parents, products of the 118 jobs; and the cores it is to run on.
+FULL_PARENTS, FULL_PRODUCTS, FULL_CORES = 67_400_000, 757_000_000, 16
 TRANSFORMS, HALOGENS = ROOT / "configs/transforms.yaml", ROOT / "configs/halogens.yaml"
-# Parents of every 12th polyphenol of np_68k have a little more than 500,000 products of depth 2.
-EVERY = 12
+# Every tenth polyphenol of np_68k has a little more than 500,000 products of depth 2 together.
+EVERY = 10
 # The Python side reads the parents once per rule: for many rules it gets fewer of them, and so do we.
 MANY_RULES_SHARE = 10
 
@@ -47,40 +62,51 @@ def polyphenol_rules(part=""):
     return [t["name"] for t in document["transforms"] if "polyphenol" in t["scope_classes"] and part in t["name"]]
 
 
-def natural_products(step):
-    """A typed library of every step-th polyphenol."""
-    import csv
-    import gzip
-
-    out = WORK / f"polyphenol-every-{step}"
+def natural_products(step, class_name="polyphenol"):
+    """A typed library of every step-th molecule of a class."""
+    out = WORK / f"{class_name}-every-{step}"
     if not (out / "library.parquet").exists():
         out.mkdir(parents=True, exist_ok=True)
         with gzip.open(ROOT / "data/np_68k.tsv.gz", "rt") as file:
-            rows = [r for r in csv.DictReader(file, delimiter="\t") if r["class"] == "polyphenol"][::step]
+            rows = [r for r in csv.DictReader(file, delimiter="\t") if r["class"] == class_name][::step]
         text = "".join(f"{r['id']}\t{r['smiles']}\n" for r in rows)
         (out / "input.tsv").write_text("id\tsmiles\n" + text)
         measure.run(halo("split", out / "input.tsv", "--out-dir", out, "--shards", "1"))
     return out / "library.parquet"
 
 
-def library_2x():
-    out = WORK / "polyphenol-2X"
+def halogenated(class_name, depth, step):
+    """The halogenated library of every step-th molecule of a class."""
+    out = WORK / f"{class_name}-{depth}X-every-{step}"
     if not (out / "products.parquet").exists():
-        parents = natural_products(EVERY)
+        parents = natural_products(step, class_name)
         shard = out / "shard"
-        ours_transform(parents, rows_of(parents), shard, ["--rules", HALOGENS, "--class", "polyphenol"], 2)
+        ours_transform(parents, rows_of(parents), shard, ["--rules", HALOGENS, "--class", class_name], depth)
         ours_merge(shard / "products.parquet", out / "products.parquet")
     return out / "products.parquet"
+
+
+def library_2x(rows):
+    """`rows` parents of the polyphenol 2X library, evenly spread over it: neighbours in it are products of one molecule."""
+    whole = halogenated("polyphenol", 2, EVERY)
+    total = rows_of(whole)
+    if rows >= total:
+        return whole
+    out = WORK / f"polyphenol-2X-{rows}.parquet"
+    if not out.exists():
+        table = pq.read_table(whole)
+        pq.write_table(table.take([i * total // rows for i in range(rows)]), out, row_group_size=20_000)
+    return out
 
 
 def rows_of(path):
     return pq.read_metadata(path).num_rows
 
 
-def ours_transform(library, rows, out, rules, depth):
+def ours_transform(library, rows, out, rules, depth, threads=CORES):
     shutil.rmtree(out, ignore_errors=True)
     where = ["--input", library, "--rows", f"0..{rows}", "--out-dir", out]
-    return measure.run(halo("transform-shard", *where, *rules, "--depth", str(depth), "--threads", str(CORES)))
+    return measure.run(halo("transform-shard", *where, *rules, "--depth", str(depth), "--threads", str(threads)))
 
 
 def ours_merge(shard, out):
@@ -97,7 +123,12 @@ def ours(library, rows, rules, names, depth):
     return measure.together(steps), outputs, made
 
 
-def python(venv, library, rows, rules, names, depth):
+def preloading(library):
+    return os.environ | ({"LD_PRELOAD": library} if library else {})
+
+
+def python(side, library, rows, rules, names, depth):
+    venv, allocator = BASELINES[side]
     program = [ROOT / f".venv-bench-{venv}/bin/python", ROOT / "benches/python_baseline.py"]
     out = WORK / f"python-{venv}"
     out.mkdir(parents=True, exist_ok=True)
@@ -106,7 +137,8 @@ def python(venv, library, rows, rules, names, depth):
         path = out / f"{name}.parquet"
         which = rules if depth is not None and "--class" in rules else [*rules[:2], "--rule", name]
         where = ["--input", library, "--rows", str(rows), "--out", path, "--workers", str(CORES)]
-        steps.append(measure.run([*program, *where, *which, "--depth", str(depth)]))
+        command = [*program, *where, *which, "--depth", str(depth)]
+        steps.append(measure.run(command, env=preloading(allocator)))
         products += json.loads(steps[-1]["stdout"])["products"]
         outputs.append(path)
     return measure.together(steps), outputs, products
@@ -120,15 +152,16 @@ def unique(paths):
 
 
 def against_python(name, rounds, library, rows, rules, names, depth):
-    runs = {"halocline": [], **{f"python-{v}": [] for v in BASELINES}}
+    runs = {"halocline": [], **{side: [] for side in BASELINES}}
     products = None
     for n in range(rounds):
         measured, mine, _ = ours(library, rows, rules, names, depth)
         runs["halocline"].append(measured)
-        for venv in BASELINES:
-            measured, theirs, products = python(venv, library, rows, rules, names, depth)
-            runs[f"python-{venv}"].append(measured)
+        for side, (venv, _) in BASELINES.items():
+            measured, theirs, made = python(side, library, rows, rules, names, depth)
+            runs[side].append(measured)
             # Canonical SMILES differ between RDKit versions; only the version we link must agree.
+            products = made if venv == "2022" else products
             if venv == "2022" and n == 0 and unique(mine) != unique(theirs):
                 sys.exit(f"{name}: the two sides have different products")
         print(f"{name}: round {n + 1} of {rounds}", file=sys.stderr)
@@ -136,13 +169,15 @@ def against_python(name, rounds, library, rows, rules, names, depth):
 
 
 def floor(rounds, rows):
-    library = library_2x()
+    library = library_2x(rows)
+    rows = rows_of(library)
     rules, names = ["--rules", TRANSFORMS, "--rule", "FG_PHENOL_OH__OH__TO__OMe"], ["FG_PHENOL_OH__OH__TO__OMe"]
     program = WORK / "floor"
     libraries = ["-lRDKitSmilesParse", "-lRDKitGraphMol", "-lRDKitRDGeneral"]
     source = ROOT / "benches/floor.cc"
     subprocess.run(["g++", "-O3", "-I/usr/include/rdkit", source, "-o", program, *libraries], check=True)
-    runs = {"halocline": [], "MolToSmiles alone": []}
+    alone = {"MolToSmiles alone": None, "MolToSmiles alone, mimalloc": MIMALLOC}
+    runs = {"halocline": [], **{side: [] for side in alone}}
     for _ in range(rounds):
         measured, outputs, made = ours(library, rows, rules, names, 1)
         runs["halocline"].append(measured)
@@ -150,11 +185,126 @@ def floor(rounds, rows):
         # Every product that was made is written once by RDKit: duplicates included.
         shard = pq.read_table(WORK / f"ours/shard/{names[0]}.parquet", columns=["smiles"])
         smiles.write_text("\n".join(shard["smiles"].to_pylist()) + "\n")
-        said = json.loads(measure.run([program, smiles])["stdout"])
-        runs["MolToSmiles alone"].append(
-            {"wall_seconds": said["cpu_seconds"], "cpu_seconds": said["cpu_seconds"], "peak_bytes": 0}
-        )
+        for side, allocator in alone.items():
+            said = json.loads(measure.run([program, smiles], env=preloading(allocator))["stdout"])
+            seconds = said["cpu_seconds"]
+            runs[side].append({"wall_seconds": seconds, "cpu_seconds": seconds, "peak_bytes": 0})
     return {"question": "floor", "parents": rows, "products": made, "runs": runs}
+
+
+def threads(rounds, rows):
+    """All polyphenol rules with one thread and with two; the merge is not part of it."""
+    library = library_2x(rows)
+    rows = rows_of(library)
+    names = polyphenol_rules()
+    rules = ["--rules", TRANSFORMS] + [flag for rule in names for flag in ("--rule", rule)]
+    out = WORK / "threads"
+    runs = {"two threads": [], "one thread": []}
+    for _ in range(rounds):
+        for count, side in ((2, "two threads"), (1, "one thread")):
+            runs[side].append(ours_transform(library, rows, out, rules, 1, count))
+    made = sum(rows_of(out / f"{name}.parquet") for name in names)
+    return {"question": "threads", "parents": rows, "products": made, "runs": runs}
+
+
+def classes(rounds):
+    """Our rate for each class and depth over samples of np_68k, and that of each step around the transformation."""
+    found = {}
+    for class_name in CLASSES:
+        for depth, step in ((1, 20), (2, 200)):
+            library = halogenated(class_name, depth, step)
+            molecules, rows = rows_of(natural_products(step, class_name)), rows_of(library)
+            shard = WORK / "classes"
+            rules = ["--rules", TRANSFORMS, "--class", class_name]
+            runs = [ours_transform(library, rows, shard, rules, 1) for _ in range(rounds)]
+            tables = sorted(path for path in shard.glob("*.parquet") if path.name != "rejects.parquet")
+            found[f"{class_name}-{depth}X"] = {
+                "molecules": molecules,
+                "in_np_68k": len_of_class(class_name),
+                "parents": rows,
+                "products": sum(map(rows_of, tables)),
+                "rules": len(tables),
+                "cpu_seconds": medians(runs)["cpu_seconds"],
+            }
+            print(f"classes: {class_name}-{depth}X", file=sys.stderr)
+    return {"question": "classes", "runs": {}, "libraries": found, "steps": steps(rounds)}
+
+
+def steps(rounds):
+    """CPU seconds per row of the steps around the transformation, on the large library and its OMe table."""
+    library = halogenated("polyphenol", 2, EVERY)
+    parents = rows_of(library)
+    shard, rule = WORK / "steps", "FG_PHENOL_OH__OH__TO__OMe"
+    ours_transform(library, parents, shard, ["--rules", TRANSFORMS, "--rule", rule], 1)
+    table, merged = shard / f"{rule}.parquet", WORK / "steps-merged.parquet"
+    plan = WORK / "steps-plan"
+    commands = {
+        "split": (halo("split", library, "--out-dir", plan, "--shards", "32"), parents),
+        "merge": (halo("dedup-merge", table, "--out", merged, "--threads", str(CORES)), rows_of(table)),
+        "validate": (halo("validate-parquet", merged, "--out", WORK / "steps-verdict.json"), rows_of(table)),
+    }
+    found = {}
+    for name, (command, rows) in commands.items():
+        cpu = medians([measure.run(command) for _ in range(rounds)])["cpu_seconds"]
+        found[name] = {"rows": rows, "cpu_seconds": cpu}
+    return found
+
+
+def len_of_class(class_name):
+    with gzip.open(ROOT / "data/np_68k.tsv.gz", "rt") as file:
+        return sum(row["class"] == class_name for row in csv.DictReader(file, delimiter="\t"))
+
+
+def extrapolation(answer):
+    """The full library on 16 cores, with the arithmetic."""
+    libraries, steps = answer["libraries"], answer["steps"]
+    # How many parents each library would have if all of np_68k were expanded.
+    expanded = {name: x["in_np_68k"] * x["parents"] / x["molecules"] for name, x in libraries.items()}
+    scale = FULL_PARENTS / sum(expanded.values())
+    lines = [
+        "## The full library\n",
+        f"{FULL_PARENTS:,} halogenated parents, {FULL_PRODUCTS:,} products, 118 jobs, {FULL_CORES} cores. Measured: CPU time of",
+        "`halo-transform-shard` with all rules in scope, on samples of np_68k (every 20th molecule for 1X, every 200th for 2X).",
+        "The users' shares of the classes are not known; those of np_68k, halogenated, stand in (`share`).\n",
+        "| library | rules | parents | products | CPU s | products per parent | products/s/core | parents/s/core | share |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    seconds = products = 0
+    for name, x in libraries.items():
+        parents = expanded[name] * scale
+        seconds += parents * x["cpu_seconds"] / x["parents"]
+        products += parents * x["products"] / x["parents"]
+        lines.append(
+            f"| {name} | {x['rules']} | {x['parents']:,} | {x['products']:,} | {x['cpu_seconds']:.2f} "
+            f"| {x['products'] / x['parents']:.2f} | {x['products'] / x['cpu_seconds']:,.0f} "
+            f"| {x['parents'] / x['cpu_seconds']:,.0f} | {parents / FULL_PARENTS:.1%} |"
+        )
+    lines += ["", "| step | rows measured | CPU s | rows/s/core |", "|---|---|---|---|"]
+    for name, x in steps.items():
+        lines.append(f"| {name} | {x['rows']:,} | {x['cpu_seconds']:.2f} | {x['rows'] / x['cpu_seconds']:,.0f} |")
+    per = {name: x["cpu_seconds"] / x["rows"] for name, x in steps.items()}
+    around = FULL_PARENTS * per["split"] + FULL_PRODUCTS * (per["merge"] + per["validate"])
+    scaled = seconds * FULL_PRODUCTS / products
+    slowest = max(libraries, key=lambda name: libraries[name]["cpu_seconds"] / max(1, libraries[name]["products"]))
+    dense = max(libraries, key=lambda name: libraries[name]["products"] / libraries[name]["parents"])
+    x = libraries[dense]
+    by_products = FULL_PRODUCTS * x["cpu_seconds"] / x["products"]
+
+    def hours(cpu):
+        return f"{cpu / 3600:.1f} CPU h / {FULL_CORES} cores = {cpu / 3600 / FULL_CORES * 60:.0f} min"
+
+    lines += [
+        "",
+        f"- Transformation, by parents: sum over libraries of share x {FULL_PARENTS:,} / (parents/s/core) = {hours(seconds)}; that",
+        f"  would make {products / 1e6:,.0f} M products.",
+        f"- Transformation, by products: the users have {FULL_PRODUCTS / 1e6:,.0f} M, so their libraries hold more that reacts. All of them at",
+        f"  the rate of {dense} ({x['products'] / x['parents']:.1f} products per parent): {hours(by_products)}; the sum by parents scaled to",
+        f"  {FULL_PRODUCTS / 1e6:,.0f} M: {hours(scaled)}. (Libraries in which little reacts cost per parent, not per product: {slowest}.)",
+        f"- Splitting {FULL_PARENTS / 1e6:.1f} M parents, merging and validating {FULL_PRODUCTS / 1e6:,.0f} M rows: {hours(around)}.",
+        f"- Together: {hours(around + by_products)} to {hours(around + max(scaled, seconds))}. Assumed: cores scale as",
+        "  two do (question `threads`), the disk keeps up, engine overhead of 10-25 ms per job is lost in it.",
+    ]
+    return lines
 
 
 def merge(rounds, rows):
@@ -194,10 +344,12 @@ def table(answers, machine):
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for answer in answers:
+        if not answer["runs"]:
+            continue
         first = medians(next(iter(answer["runs"].values())))
         for side, runs in answer["runs"].items():
             m = medians(runs)
-            rate = answer["products"] / m["wall_seconds"] / (1 if side == "MolToSmiles alone" else CORES)
+            rate = answer["products"] / m["wall_seconds"] / (1 if "alone" in side or side == "one thread" else CORES)
             ratio = m["wall_seconds"] / first["wall_seconds"]
             if answer["question"] == "floor":
                 ratio = first["cpu_seconds"] / m["cpu_seconds"]
@@ -210,8 +362,11 @@ def table(answers, machine):
     lines += [
         "",
         "`ratio`: wall time of the side over ours; for `floor`, our CPU time over that of `MolToSmiles` alone.",
-        "`products`: before deduplication.",
+        "`products`: before deduplication. For the merge, rows.\n",
     ]
+    for answer in answers:
+        if answer["question"] == "classes":
+            lines += extrapolation(answer)
     return "\n".join(lines) + "\n"
 
 
@@ -220,6 +375,7 @@ def main():
     parser.add_argument("--only", default=",".join(QUESTIONS))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--rows", type=int, default=500_000)
+    parser.add_argument("--halogen-every", type=int, default=1, help="halogenate every N-th polyphenol only")
     parser.add_argument("--merge-rows", type=int, default=20_000_000)
     args = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
@@ -230,18 +386,22 @@ def main():
         halogens = ["--rules", HALOGENS, "--class", "polyphenol"]
         if name in ("halogens1", "halogens2"):
             depth = int(name[-1])
-            library = natural_products(1 if depth == 1 else EVERY)
+            library = natural_products(args.halogen_every * (1 if depth == 1 else EVERY))
             answers.append(
                 against_python(name, args.rounds, library, rows_of(library), halogens, ["products"], depth)
             )
         elif name == "floor":
-            answers.append(floor(args.rounds, min(args.rows, rows_of(library_2x()))))
+            answers.append(floor(args.rounds, args.rows))
+        elif name == "threads":
+            answers.append(threads(args.rounds, args.rows // MANY_RULES_SHARE))
+        elif name == "classes":
+            answers.append(classes(args.rounds))
         elif name == "merge":
             answers.append(merge(args.rounds, args.merge_rows))
         elif name in ("ome", "rules16", "amine"):
             names = {"ome": ome, "rules16": polyphenol_rules(), "amine": polyphenol_rules("AMINE_AR")}[name]
-            library = library_2x()
-            rows = min(args.rows, rows_of(library)) // (1 if name == "ome" else MANY_RULES_SHARE)
+            library = library_2x(args.rows // (1 if name == "ome" else MANY_RULES_SHARE))
+            rows = rows_of(library)
             rules = transform + [flag for rule in names for flag in ("--rule", rule)]
             answers.append(against_python(name, args.rounds, library, rows, rules, names, 1))
         else:

@@ -6,7 +6,7 @@
 #   build      C++ compiler, pkg-config, RDKit and Boost headers: what `cargo build` needs
 #   workflow   .venv with the pinned Snakemake (workflow/envs/requirements.txt)
 #   test       .venv-test with the oracle and the readers of results (tests/requirements.txt)
-#   bench      .venv-bench-2022 and .venv-bench-newest with the Python baseline (benches/requirements-*.txt)
+#   bench      .venv-bench-2022 and .venv-bench-newest with the Python baseline (benches/requirements-*.txt), mimalloc to preload
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -88,6 +88,7 @@ hint: $requirements pins packages that exist for these versions only; Debian 12 
 part_workflow() { environment "$root/.venv" workflow/envs/requirements.txt 11 12 13; }
 part_test() { environment "$root/.venv-test" tests/requirements.txt 11; }
 part_bench() {
+  need_packages libmimalloc2.0
   environment "$root/.venv-bench-2022" benches/requirements-2022.txt 11
   environment "$root/.venv-bench-newest" benches/requirements-newest.txt 11 12 13
 }
