@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use halocline_cascade::Weigh;
-use halocline_chem::{Counts, Kernel, Profile, Results, Stage};
+use halocline_chem::{ChemError, Counts, Kernel, Profile, Results, Stage};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::isolate::Quarantined;
@@ -174,12 +174,15 @@ pub(crate) struct Job<'a> {
     pub make: &'a (dyn Fn(usize) -> anyhow::Result<Kernel> + Sync),
     /// Rows that are rejected unseen.
     pub quarantine: &'a BTreeMap<u64, Quarantined>,
+    /// What to say of a row whose products, so many of so many bytes, outgrow their memory.
+    pub outgrown: &'a (dyn Fn(u64, u64, u64) -> anyhow::Error + Sync),
 }
 
 /// Runs one batch through every group.
 ///
 /// # Errors
-/// When a kernel fails as a whole.
+/// When a kernel fails as a whole, or a parent's products outgrow their memory: rejecting it would make the tables depend
+/// on the memory limit.
 pub(crate) fn react(parents: Parents, job: &Job<'_>) -> anyhow::Result<Reacted> {
     let Job {
         groups,
@@ -189,6 +192,7 @@ pub(crate) fn react(parents: Parents, job: &Job<'_>) -> anyhow::Result<Reacted> 
         label_of,
         make,
         quarantine,
+        outgrown,
     } = job;
     let batch = parents.batch(&|row| quarantine.contains_key(&row));
     let mut rows: Vec<Rows> = Vec::new();
@@ -200,7 +204,14 @@ pub(crate) fn react(parents: Parents, job: &Job<'_>) -> anyhow::Result<Reacted> 
         let mut kernel = group.take(|| make(index))?;
         kernel.set_first_row(parents.first_row);
         {
-            let results = kernel.run(&batch, *depth)?;
+            let results = kernel.run(&batch, *depth).map_err(|error| match error {
+                ChemError::Outgrown {
+                    row,
+                    products,
+                    bytes,
+                } => outgrown(parents.first_row + u64::from(row), products, bytes),
+                other => other.into(),
+            })?;
             collect(&results, group, &mut rows, *label_of);
             for failure in results.failures() {
                 // A parent that fails as a whole fails in every group alike; it is rejected once.

@@ -7,8 +7,8 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 use arrow::array::Array;
 use arrow::datatypes::Field;
-use halocline_budget::{Budget, MemoryLimit};
-use halocline_cascade::Cascade;
+use halocline_budget::{Budget, ByteSize, MemoryLimit, slack};
+use halocline_cascade::{Cascade, CascadeError};
 use halocline_chem::{Kernel, rdkit_version};
 use halocline_cli::Progress;
 use halocline_cli::sidecar::{Sidecar, StageTimer};
@@ -203,10 +203,8 @@ pub(crate) fn run(
     let threads = affordable_threads(config, budget, state);
     let mut threads_held = budget.pool().claim("threads and RDKit");
     threads_held.try_grow(THREAD_BYTES * threads as u64)?;
-    let room = budget
-        .pool()
-        .available()
-        .saturating_sub(state + ENCODE_BYTES + 2 * READ_BYTES);
+    let free = budget.pool().available();
+    let room = free.saturating_sub(state + ENCODE_BYTES + 2 * READ_BYTES);
     // A parent whose estimate is larger runs while nothing else does.
     let most = (room / 2).max(BATCH_BYTES);
     for kernel in &mut kernels {
@@ -234,6 +232,18 @@ pub(crate) fn run(
         Ok(kernel)
     };
     let label_of = |path: &[u16], first: usize| labels.index(path, first);
+    let outgrown = |row: u64, products: u64, bytes: u64| {
+        let enough = limit_for(config, free, threads, plan.len(), bytes);
+        anyhow!(
+            "row {row} gives up to {products} products, which need about {:#} at once; --memory-limit {} with --threads {threads} \
+             leaves one parent {:#}\nhint: --memory-limit {} would do, and --max-products N rejects such rows \
+             whatever the limit",
+            ByteSize(bytes),
+            config.limit,
+            ByteSize(most),
+            enough,
+        )
+    };
 
     let read = read_options(config, input, rows.clone());
     let mut source = ParentSource::new(
@@ -251,6 +261,7 @@ pub(crate) fn run(
         label_of: &label_of,
         make: &make,
         quarantine: &config.quarantine,
+        outgrown: &outgrown,
     };
     let progress = Progress::rows(Some(rows.end - rows.start), "transform");
     let mut collector = Collector::new(
@@ -277,13 +288,8 @@ pub(crate) fn run(
                 let _guard = times.time("react");
                 let first = parents.first_row;
                 let rows = parents.smiles.len();
-                react(parents, &job).with_context(|| {
-                    format!(
-                        "rows {first}..{} of `{}`",
-                        first + rows as u64,
-                        input.path.display()
-                    )
-                })
+                react(parents, &job)
+                    .with_context(|| format!("rows {first}..{}", first + rows as u64))
             },
         )
         .accumulate(
@@ -311,7 +317,10 @@ pub(crate) fn run(
             Ok(())
         })
         .run()
-        .map_err(|error| anyhow!(error))
+        .map_err(|error| match error {
+            CascadeError::Stage(error) => error,
+            other => anyhow!(other),
+        })
         .with_context(|| format!("`{}`", input.path.display()))?;
 
     let Collector {
@@ -422,6 +431,25 @@ fn affordable_threads(config: &Config, budget: &Budget, state: u64) -> usize {
         );
     }
     most.min(config.threads)
+}
+
+/// A limit under which one parent may take `wanted` bytes, where `free` bytes of the pool are left of the present one when
+/// `threads` have theirs. A fifth is added, as `wanted` is an estimate.
+fn limit_for(config: &Config, free: u64, threads: usize, tables: usize, wanted: u64) -> ByteSize {
+    const STEP: u64 = 16 << 20;
+    let now = config.limit;
+    let more_threads = (config.threads.saturating_sub(threads)) as u64 * THREAD_BYTES;
+    let mut limit = now;
+    while let Some(next) = MemoryLimit::new((limit.bytes() / STEP + 1) * STEP) {
+        limit = next;
+        let more = limit.bytes() - now.bytes() - (slack(limit) - slack(now));
+        let state = fixed_bytes(tables, seen_bytes(limit));
+        let taken = more_threads + state + ENCODE_BYTES + 2 * READ_BYTES;
+        if (free + more).saturating_sub(taken) / 2 >= wanted.saturating_add(wanted / 5) {
+            break;
+        }
+    }
+    ByteSize(limit.bytes())
 }
 
 fn kept_fields(config: &Config, input: &Input) -> anyhow::Result<Vec<Field>> {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use anyhow::Context;
 use arrow::array::Array;
-use halocline_chem::{Kernel, SmilesBatch};
+use halocline_chem::{ChemError, Kernel, SmilesBatch};
 use halocline_rules::Layout;
 
 use crate::args::{Config, Work};
@@ -54,7 +54,11 @@ pub(crate) fn sweep(config: &Config, mut rows: Range<u64>) -> anyhow::Result<()>
             for kernel in &mut kernels {
                 kernel.set_max_product_bytes(config.limit.bytes() / 4);
                 kernel.set_first_row(row);
-                kernel.run(&batch, config.depth)?;
+                match kernel.run(&batch, config.depth) {
+                    // It neither killed nor hung anything; the shard will say what is wrong.
+                    Ok(_) | Err(ChemError::Outgrown { .. }) => {}
+                    Err(other) => return Err(other.into()),
+                }
             }
         }
     }

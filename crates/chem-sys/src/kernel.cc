@@ -53,6 +53,10 @@ struct BudgetSpent : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// The products of one parent take more memory than the caller has for them: no property of the molecule, and so no
+// failure of its row but the end of the batch. Deliberately no `std::exception`, which would cost a site or the row.
+struct Outgrown {};
+
 // An intermediate of a multi-step expansion: its text, how it was made, and which parent atom each of its atoms was.
 struct Intermediate {
   std::string smiles;
@@ -223,6 +227,7 @@ class KernelState {
       throw std::invalid_argument("depth is at least 1");
     }
     columns.clear();
+    overrun.clear();
     std::fill(counts_.begin(), counts_.end(), 0);
     profile = Profile();
     note_.ready();
@@ -233,7 +238,12 @@ class KernelState {
       }
       const std::string smiles(reinterpret_cast<const char *>(text.data()) + start, ends[row] - start);
       start = ends[row];
-      run_row(static_cast<uint32_t>(row), smiles, depth);
+      try {
+        run_row(static_cast<uint32_t>(row), smiles, depth);
+      } catch (const Outgrown &) {
+        note_.done();
+        throw std::length_error("the products of row " + std::to_string(row) + " of the batch outgrew their memory");
+      }
     }
     note_.done();
   }
@@ -250,6 +260,7 @@ class KernelState {
 
   Columns columns;
   Profile profile;
+  std::vector<uint64_t> overrun;
 
  private:
   enum Count { kMatched, kMasked, kCapped, kProducts, kFailed, kCounts };
@@ -350,13 +361,15 @@ class KernelState {
     return 4 * written.smiles.size() + 4 * written.origins.size() + 400;
   }
 
-  void check_budget(uint64_t products) const {
+  // `done`: the share of the work on this parent after which it is checked.
+  void check_budget(uint32_t row, uint64_t products, double done) {
     if (products > max_products_) {
       throw BudgetSpent("more than " + std::to_string(max_products_) + " products of one parent (--max-products)");
     }
     if (product_bytes_ > max_product_bytes_) {
-      throw BudgetSpent("the products of this parent take more than the " + std::to_string(max_product_bytes_ >> 20) +
-                        " MiB that --memory-limit leaves for one parent");
+      const auto in_all = [done](uint64_t so_far) { return static_cast<uint64_t>(static_cast<double>(so_far) / done); };
+      overrun = {row, in_all(products), in_all(product_bytes_)};
+      throw Outgrown();
     }
     if (row_timeout_ms_ != 0 && std::chrono::steady_clock::now() - row_start_ > std::chrono::milliseconds(row_timeout_ms_)) {
       throw BudgetSpent("the parent took longer than " + std::to_string(row_timeout_ms_) + " ms (--row-timeout)");
@@ -370,7 +383,9 @@ class KernelState {
       const bool last = step == depth;
       std::vector<Intermediate> next;
       std::unordered_map<std::string, size_t> seen;
+      double reactants = 0;
       for (auto &from : frontier) {
+        reactants += 1;
         if (step > 1 && skips_parse(from.smiles, true)) {
           continue;
         }
@@ -385,7 +400,7 @@ class KernelState {
           } else if (seen.emplace(written.smiles, next.size()).second) {
             next.push_back(follow(from, rule, site, std::move(written)));
           }
-          check_budget(last ? found_.size() : next.size());
+          check_budget(row, last ? found_.size() : next.size(), reactants / static_cast<double>(frontier.size()));
         });
       }
       frontier = std::move(next);
@@ -650,6 +665,7 @@ rust::String Kernel::explain_rule(size_t rule) const { return state_->why_not_lo
 size_t Kernel::num_rules() const { return state_->num_rules(); }
 void Kernel::set_first_row(uint64_t row) { state_->set_first_row(row); }
 void Kernel::set_max_product_bytes(uint64_t bytes) { state_->set_max_product_bytes(bytes); }
+rust::Slice<const uint64_t> Kernel::overrun() const { return {state_->overrun.data(), state_->overrun.size()}; }
 void Kernel::run(rust::Slice<const uint8_t> text, rust::Slice<const uint64_t> ends, uint32_t depth) {
   state_->run(text, ends, depth);
 }

@@ -19,6 +19,7 @@ class Kernel {
   rust::String explain_rule(size_t rule) const;
   size_t num_rules() const;
   void set_max_product_bytes(uint64_t bytes);
+  rust::Slice<const uint64_t> overrun() const;
   void set_first_row(uint64_t row);
   void run(rust::Slice<const uint8_t> text, rust::Slice<const uint64_t> ends, uint32_t depth);
 

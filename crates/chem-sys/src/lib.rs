@@ -57,8 +57,11 @@ pub mod ffi {
         /// One line per rule: empty when it is a local edit, else why it is not.
         fn explain_rule(self: &Kernel, rule: usize) -> String;
         fn num_rules(self: &Kernel) -> usize;
-        /// Bytes the products of one parent may take, past which that parent is rejected whole.
+        /// Bytes the products of one parent may take, past which `run` throws.
         fn set_max_product_bytes(self: Pin<&mut Kernel>, bytes: u64);
+        /// After `run` threw for that: the row in the batch, and how many products and bytes it would at most have come to,
+        /// estimated from the share of the work that was done. Empty otherwise.
+        fn overrun(self: &Kernel) -> &[u64];
 
         /// The number of row 0 of the next batch, for `watch_rows`.
         fn set_first_row(self: Pin<&mut Kernel>, row: u64);

@@ -30,6 +30,19 @@ pub enum ChemError {
         /// RDKit's words.
         reason: String,
     },
+    /// The products of one parent outgrew [`Kernel::set_max_product_bytes`]. An error and no [`Failure`]: what a
+    /// molecule gives must not depend on the memory there is.
+    #[error(
+        "the products of row {row} of the batch, about {products} of {bytes} bytes together, outgrew their memory"
+    )]
+    Outgrown {
+        /// Row of the parent in the batch.
+        row: u32,
+        /// Products it would have come to, estimated.
+        products: u64,
+        /// Bytes they would have taken, estimated.
+        bytes: u64,
+    },
     /// The kernel itself failed: a bug, or memory ran out.
     #[error("the chemistry kernel failed: {0}")]
     Kernel(String),
@@ -149,12 +162,20 @@ impl Kernel {
     /// Applies every reaction to every row, `depth` times in succession, and lends the results until the next call.
     ///
     /// # Errors
-    /// [`ChemError::Kernel`] when the batch as a whole fails; a failing molecule is in [`Results::failures`] instead.
+    /// [`ChemError::Outgrown`] when a parent's products need more memory than they may have, [`ChemError::Kernel`] when the
+    /// batch as a whole fails; a failing molecule is in [`Results::failures`] instead.
     pub fn run(&mut self, batch: &SmilesBatch, depth: u32) -> Result<Results<'_>, ChemError> {
         self.inner
             .pin_mut()
             .run(&batch.text, &batch.ends, depth)
-            .map_err(|error| ChemError::Kernel(error.what().to_owned()))?;
+            .map_err(|error| match *self.inner.overrun() {
+                [row, products, bytes] => ChemError::Outgrown {
+                    row: row as u32,
+                    products,
+                    bytes,
+                },
+                _ => ChemError::Kernel(error.what().to_owned()),
+            })?;
         self.depth_of_results = depth as usize;
         Results::new(&self.inner, self.depth_of_results)
     }
@@ -165,7 +186,7 @@ impl Kernel {
     }
 
     /// Bounds the bytes the products of one parent may take, the caller's copy of them included; a parent that passes it
-    /// is rejected whole at [`Stage::Limit`]. No bound until this is called.
+    /// ends the batch with [`ChemError::Outgrown`]. No bound until this is called.
     pub fn set_max_product_bytes(&mut self, bytes: u64) {
         self.inner.pin_mut().set_max_product_bytes(bytes);
     }
