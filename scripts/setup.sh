@@ -7,6 +7,7 @@
 #   workflow   .venv with the pinned Snakemake (workflow/envs/requirements.txt)
 #   test       .venv-test with the oracle and the readers of results (tests/requirements.txt)
 #   bench      .venv-bench-2022 and .venv-bench-newest with the Python baseline (benches/requirements-*.txt), mimalloc to preload
+#   fuzz       target/tools/bin/cargo-fuzz
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -93,10 +94,21 @@ part_bench() {
   environment "$root/.venv-bench-newest" benches/requirements-newest.txt 11 12 13
 }
 
-[ $# -gt 0 ] || die "which part? build, workflow, test, bench"
+# Built without optimisation: it only calls cargo.
+cargo_fuzz=0.13.1
+part_fuzz() {
+  need_cargo
+  [ "$("$root/target/tools/bin/cargo-fuzz" --version 2>/dev/null)" != "cargo-fuzz $cargo_fuzz" ] || return 0
+  say "building cargo-fuzz $cargo_fuzz into target/tools"
+  cargo install --quiet --locked --debug --force --root "$root/target/tools" --target-dir "$root/target/tools/build" \
+    --version "$cargo_fuzz" cargo-fuzz
+  rm -rf "$root/target/tools/build"
+}
+
+[ $# -gt 0 ] || die "which part? build, workflow, test, bench, fuzz"
 for part in "$@"; do
   case $part in
-    build | workflow | test | bench) "part_$part" ;;
-    *) die "no part named \`$part\`; there are build, workflow, test, bench" ;;
+    build | workflow | test | bench | fuzz) "part_$part" ;;
+    *) die "no part named \`$part\`; there are build, workflow, test, bench, fuzz" ;;
   esac
 done
