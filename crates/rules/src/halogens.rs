@@ -7,7 +7,10 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use crate::transforms::At;
-use crate::{MAX_REACTIONS, NoClass, Reaction, RulesError, is_family, yaml};
+use crate::{
+    MAX_LABEL_BYTES, MAX_NAME_BYTES, MAX_PATTERN_BYTES, MAX_REACTIONS, NoClass, Reaction,
+    RulesError, is_family, yaml,
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -86,6 +89,45 @@ struct Class {
     depth_1: usize,
 }
 
+impl Family {
+    fn id(&self, halogen: &str) -> String {
+        format!("{}{halogen}", &self.name[..self.name.len() - 1])
+    }
+
+    fn label(&self, halogen: &str) -> String {
+        format!("{} -> {halogen}", self.label)
+    }
+
+    /// The limits of names, labels and patterns hold for what is written into tables and file names.
+    fn check_limits(&self, at: &At<'_>, entry: &Entry, halogen: &str) -> Result<(), RulesError> {
+        let limits = [
+            (self.id(halogen), MAX_NAME_BYTES, "name", &entry.name),
+            (
+                self.label(halogen),
+                MAX_LABEL_BYTES,
+                "label",
+                entry.label.as_ref().unwrap_or(&entry.name),
+            ),
+            (
+                with_halogen(&self.smirks, halogen),
+                MAX_PATTERN_BYTES,
+                "smirks",
+                &entry.smirks,
+            ),
+        ];
+        for (text, most, key, written) in limits {
+            if text.len() > most {
+                let message = format!(
+                    "`{key}` with {halogen} has {} bytes; at most {most} are allowed",
+                    text.len()
+                );
+                return Err(at.invalid(yaml::line(written), message));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Halogens {
     pub(crate) fn parse(path: &Path, text: &str) -> Result<Self, RulesError> {
         let file: File = yaml::parse(path, text)?;
@@ -133,12 +175,16 @@ impl Halogens {
                 .map(|q| at.pattern("query_smarts", q))
                 .transpose()?;
             let label = at.label("label", entry.label.as_ref(), &name)?;
-            families.push(Family {
+            let family = Family {
                 name,
                 label,
                 smirks,
                 query,
-            });
+            };
+            for halogen in &halogens {
+                family.check_limits(&at, entry, halogen)?;
+            }
+            families.push(family);
         }
         if families.len() * halogens.len() > MAX_REACTIONS {
             return Err(at.invalid(
@@ -213,10 +259,9 @@ impl Halogens {
         cap: Option<u32>,
     ) -> impl Iterator<Item = Reaction> + 'a {
         self.halogens.iter().map(move |halogen| {
-            let stem = &family.name[..family.name.len() - 1];
             Reaction::new(
-                format!("{stem}{halogen}"),
-                format!("{} -> {halogen}", family.label),
+                family.id(halogen),
+                family.label(halogen),
                 family.name.clone(),
                 with_halogen(&family.smirks, halogen),
                 family.query.clone(),

@@ -257,3 +257,38 @@ fn fingerprints_change_with_every_field_and_with_nothing_else() {
         reference
     );
 }
+
+/// The halogen is longer than the `X` it stands for: limits hold for what comes out.
+#[test]
+fn halogens_do_not_carry_a_rule_over_the_limits() {
+    let file = |name: &str, label: &str, smirks: &str| {
+        RuleFile::parse(
+            "halogens.yaml",
+            &format!(
+                "halogens: [F, Cl]\nreactions:\n  - name: {name}\n    label: {label}\n    smirks: \"{smirks}\"\nclasses: []\n"
+            ),
+        )
+    };
+    let name = |bytes: usize| format!("{}X", "a".repeat(bytes - 1));
+    assert_eq!(
+        file(&name(127), "l", "[c:1]>>[c:1]X").unwrap().all()[1]
+            .id
+            .len(),
+        128
+    );
+    refused(
+        file(&name(128), "l", "[c:1]>>[c:1]X"),
+        &["halogens.yaml:3:", "with Cl has 129 bytes", "at most 128"],
+    );
+    let label = "l".repeat(256);
+    assert!(file("AX", &label[..250], "[c:1]>>[c:1]X").is_ok());
+    refused(
+        file("AX", &label, "[c:1]>>[c:1]X"),
+        &["halogens.yaml:4:", "with F has 261 bytes", "at most 256"],
+    );
+    let smirks = format!("[c:1]>>[c:1]{}", "(X)".repeat(1300));
+    refused(
+        file("AX", "l", &smirks),
+        &["halogens.yaml:5:", "at most 4096"],
+    );
+}
