@@ -32,6 +32,8 @@ def load_plan():
 
 
 BIN_DIR, PLAN = load_plan()
+for reason in PLAN.reasons():
+    print(f"again: {reason}", file=sys.stderr)
 R = PLAN.results
 RECORDS = f"{R}/work/jobs"
 CLASSES_TO_MAKE = PLAN.classes_to_make()

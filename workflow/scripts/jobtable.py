@@ -15,6 +15,9 @@ ENGINE_KEYS = {"bin_dir", "mem_reserve_mb"}
 # Steps whose outputs are results; the others only serve them.
 RESULT_STEPS = ("merge_library", "merge", "validate", "report")
 
+# What halo-drive says of a job of which there is nothing yet.
+NEVER_DONE = "not done"
+
 
 class PlanError(Exception):
     """No job table can be had; the text says why and what to do."""
@@ -95,6 +98,14 @@ class JobTable:
 
     def record_files(self, jobs):
         return [record_file(self.results, job["id"]) for job in jobs]
+
+    def reasons(self, most=20):
+        """Why jobs that were done, or begun, before are run (again), one line each; no more than `most` of them."""
+        again = [job for job in self.jobs.values() if job.get("runs") and job["why"] != NEVER_DONE]
+        lines = [f"{job['id']}: {job['why']}" for job in again[:most]]
+        if len(again) > most:
+            lines.append(f"… and {len(again) - most} more; `halo-drive status --jobs` lists all")
+        return lines
 
     def records_of_results(self):
         return self.record_files(job for job in self.jobs.values() if job["step"] in RESULT_STEPS)

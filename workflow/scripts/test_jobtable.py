@@ -35,6 +35,13 @@ class Lookups(unittest.TestCase):
     def test_only_results_are_asked_for(self):
         self.assertEqual(table().records_of_results(), ["r/work/jobs/merge/a b.json"])
 
+    def test_reasons_are_of_jobs_that_run_again(self):
+        stale = {"runs": True, "why": "rule changed (1 -> 2)"}
+        self.assertEqual(table(**stale).reasons(), ["merge/a b: rule changed (1 -> 2)"])
+        for silent in ({**stale, "runs": False}, {**stale, "why": "not done"}, {}):
+            self.assertEqual(table(**silent).reasons(), [])
+        self.assertEqual(len(table(**stale).reasons(most=0)), 1)
+
     def test_classes_are_those_that_are_halogenated(self):
         self.assertEqual(table().classes_to_make(), ["lipid"])
 

@@ -1,5 +1,7 @@
-//! What the plan depends on besides its configuration: versions of the tools, content of inputs.
+//! What the plan depends on besides its configuration: versions of the tools, content of inputs,
+//! and, for estimates, the rows of what has been made so far.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -7,11 +9,32 @@ use halocline_plan::fingerprint::Cache;
 use halocline_plan::{Config, Facts, JobTable, Scale, build, input_files};
 
 use crate::args::Source;
+use crate::rows;
 
 /// The job table with where its binaries are.
 pub(crate) struct Planned {
     pub(crate) table: JobTable,
     pub(crate) bin_dir: PathBuf,
+    config: Config,
+    facts: Facts,
+}
+
+impl Planned {
+    /// Costs by job with all rows that are known by now.
+    ///
+    /// # Errors
+    /// Rule files that cannot be read any more.
+    pub(crate) fn costs(&self) -> anyhow::Result<BTreeMap<String, f64>> {
+        let mut facts = self.facts.clone();
+        rows::known(&self.table, &mut facts.scale);
+        let jobs = build(&self.config, &facts)?.jobs;
+        Ok(jobs.into_iter().map(|j| (j.id, j.cost_seconds)).collect())
+    }
+}
+
+/// Where fingerprints of inputs are remembered.
+pub(crate) fn cache_file(results: &Path) -> PathBuf {
+    results.join("work/fingerprints.json")
 }
 
 /// Reads configuration, rules and input fingerprints, and makes the job table.
@@ -25,8 +48,8 @@ pub(crate) fn plan(source: &Source) -> anyhow::Result<Planned> {
             .map(Path::to_owned)
             .unwrap_or_default(),
     };
-    let mut cache = Cache::open(config.results.join("work/fingerprints.json"));
-    let mut inputs = std::collections::BTreeMap::new();
+    let mut cache = Cache::open(cache_file(&config.results));
+    let mut inputs = BTreeMap::new();
     let mut bytes = 0;
     for file in input_files(&config) {
         let path = Path::new(&file);
@@ -46,13 +69,23 @@ pub(crate) fn plan(source: &Source) -> anyhow::Result<Planned> {
         inputs,
         scale: Scale::from_bytes(bytes),
     };
-    Ok(Planned {
+    let mut planned = Planned {
         table: build(&config, &facts)?,
         bin_dir,
-    })
+        config,
+        facts,
+    };
+    let costs = planned.costs()?;
+    for job in &mut planned.table.jobs {
+        if let Some(cost) = costs.get(&job.id) {
+            job.cost_seconds = *cost;
+        }
+    }
+    Ok(planned)
 }
 
-/// The line `RDKit 2022.09.3` of `halo-transform-shard --version`.
+/// The version in the line `RDKit 2022.09.3 (where it is)` of `halo-transform-shard --version`.
+/// Where it is decides nothing.
 fn rdkit_version(bin_dir: &Path) -> Option<String> {
     let program = bin_dir.join("halo-transform-shard");
     let text = duct::cmd!(&program, "--version")
@@ -63,7 +96,8 @@ fn rdkit_version(bin_dir: &Path) -> Option<String> {
         .ok()?;
     text.lines()
         .find_map(|l| l.trim().strip_prefix("RDKit "))
-        .map(|v| v.trim().to_owned())
+        .and_then(|v| v.split_whitespace().next())
+        .map(str::to_owned)
 }
 
 /// Every program of the table exists in the folder of binaries.

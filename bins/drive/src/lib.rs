@@ -5,15 +5,19 @@
 //! what is incomplete and why. Not responsible for: what the jobs are (`halocline-plan`) or do.
 
 mod args;
+mod check;
 mod children;
 mod facts;
 mod lock;
+mod manifest;
 mod progress;
 mod record;
+mod rows;
 mod run;
 mod schedule;
 mod select;
 mod show;
+mod sources;
 mod status;
 
 pub use args::Args;

@@ -5,7 +5,13 @@ use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use std::time::Duration;
+
 use anyhow::Context as _;
+
+/// How often a taken lock is tried again, and after how long: `status` holds it for an instant.
+const TRIES: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The lock; released when dropped.
 #[derive(Debug)]
@@ -30,7 +36,15 @@ impl Lock {
             .write(true)
             .open(&path)
             .with_context(|| format!("cannot open the lock `{}`", path.display()))?;
-        match file.try_lock() {
+        let mut locked = file.try_lock();
+        for _ in 1..TRIES {
+            if !matches!(locked, Err(TryLockError::WouldBlock)) {
+                break;
+            }
+            std::thread::sleep(PAUSE);
+            locked = file.try_lock();
+        }
+        match locked {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => anyhow::bail!(
                 "another halo-drive runs in `{}`: {}\nhint: `halo-drive status` shows how far it is",

@@ -1,9 +1,11 @@
 //! How far a run is, by estimated cost rather than by number of jobs.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use halocline_plan::{Job, Step};
+use halocline_plan::Step;
+
+use crate::schedule::{Entry, Schedule, Standing};
 
 /// Learns from ended jobs how many seconds an estimated second takes, per step.
 #[derive(Debug, Default)]
@@ -14,40 +16,70 @@ pub(crate) struct Pace {
 
 impl Pace {
     /// A job has ended after `wall`.
-    pub(crate) fn ended(&mut self, job: &Job, wall: Duration) {
-        let sums = self.by_step.entry(job.step).or_default();
-        sums.0 += job.cost_seconds;
+    pub(crate) fn ended(&mut self, entry: &Entry<'_>, wall: Duration) {
+        let sums = self.by_step.entry(entry.job.step).or_default();
+        sums.0 += entry.cost_seconds;
         sums.1 += wall.as_secs_f64();
     }
 
-    /// Expected seconds of a job on one slot. `None` before anything has ended.
-    fn seconds(&self, job: &Job) -> Option<f64> {
-        let (estimated, measured) = match self.by_step.get(&job.step) {
+    /// Measured per estimated second: of the step, or of all steps before one of it has ended.
+    /// `None` before anything has ended.
+    fn factor(&self, step: Step) -> Option<f64> {
+        let add = |a: (f64, f64), b: &(f64, f64)| (a.0 + b.0, a.1 + b.1);
+        let (estimated, measured) = match self.by_step.get(&step) {
             Some(sums) => *sums,
-            None => self
-                .by_step
-                .values()
-                .fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1)),
+            None => self.by_step.values().fold((0.0, 0.0), add),
         };
-        (estimated > 0.0).then(|| job.cost_seconds * measured / estimated)
+        (estimated > 0.0).then(|| measured / estimated)
     }
 
-    /// Time until the jobs of `left` have run on `slots` slots.
-    pub(crate) fn remaining<'a>(
-        &self,
-        left: impl Iterator<Item = &'a Job>,
-        slots: usize,
-    ) -> Option<Duration> {
-        let mut total = 0.0;
-        let mut longest: f64 = 0.0;
-        for job in left {
-            let seconds = self.seconds(job)?;
-            total += seconds;
-            longest = longest.max(seconds);
+    /// Share of the work that is done, and the time until the rest is.
+    pub(crate) fn progress(&self, schedule: &Schedule<'_>, now: Instant) -> Option<Progress> {
+        let mut factors = BTreeMap::new();
+        for step in Step::ALL {
+            factors.insert(step, self.factor(step)?);
         }
-        #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-        let shared = total / slots.max(1) as f64;
-        Duration::try_from_secs_f64(shared.max(longest)).ok()
+        let whole = |entry: &Entry<'_>| entry.cost_seconds * factors[&entry.job.step];
+        let left = |entry: &Entry<'_>| match (&entry.standing, entry.started) {
+            (Standing::Running, Some(started)) => {
+                // One that takes longer than expected ends some day: it counts as nearly done.
+                let run = now.saturating_duration_since(started).as_secs_f64();
+                (whole(entry) - run).max(whole(entry) / 20.0)
+            }
+            (Standing::Waiting | Standing::Running, _) => whole(entry),
+            _ => 0.0,
+        };
+        let sum = |seconds: &dyn Fn(&Entry<'_>) -> f64| -> f64 {
+            let reachable =
+                |e: &&Entry<'_>| !matches!(e.standing, Standing::Failed(_) | Standing::Blocked(_));
+            schedule.entries.iter().filter(reachable).map(seconds).sum()
+        };
+        let (all, rest) = (sum(&whole), sum(&left));
+        Some(Progress {
+            done: if all > 0.0 { 1.0 - rest / all } else { 1.0 },
+            left: Duration::try_from_secs_f64(schedule.time_left(left)).ok()?,
+        })
+    }
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Progress {
+    /// Share of the estimated work, 0 to 1.
+    pub(crate) done: f64,
+    /// Expected time.
+    pub(crate) left: Duration,
+}
+
+impl std::fmt::Display for Progress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Rounded down, so that 100 % is the end.
+        let percent = (self.done * 100.0).floor();
+        write!(
+            f,
+            "{percent} % of the work, about {} left",
+            people(self.left)
+        )
     }
 }
 

@@ -15,18 +15,22 @@ use halocline_cli::{Outcome, PARENT_VARIABLE, exit};
 use halocline_plan::{Job, JobTable, Step};
 
 use crate::args::RunArgs;
+use crate::check::{Checker, State};
 use crate::children::{self, Busy, Child};
 use crate::facts::{self, Planned};
 use crate::lock::Lock;
 use crate::progress::{Pace, people};
 use crate::record::Subject;
 use crate::schedule::{Schedule, Standing};
+use crate::sources::Changed;
 use crate::status::Journal;
 use crate::{record, select, show};
 
 /// First pause before a retry; each further one is four times as long, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// How long nothing is said while jobs run.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// Measured time per step.
 #[derive(Debug, Default)]
@@ -57,6 +61,9 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<Outcome> {
 
     let work = select::work(table, targets, args.checksums);
     if work.jobs.is_empty() {
+        if lock.is_some() {
+            release_leftovers(table);
+        }
         show::print(&format!(
             "nothing to do: all {} results are complete\n",
             work.targets.len()
@@ -95,12 +102,15 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<Outcome> {
         journal: Journal::new(results),
         pace: Pace::default(),
         tally: Tally::default(),
-        slots: usize::try_from(cores).unwrap_or(1),
+        spoken: Instant::now(),
         incomplete_report: false,
     };
     let busy = Busy::start();
     let outcome = run.all(&before);
     run.journal.end();
+    if !children::stopping() {
+        release_leftovers(table);
+    }
     drop(lock);
     drop(busy);
     if children::stopping() {
@@ -108,6 +118,17 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<Outcome> {
         std::thread::sleep(Duration::from_secs(60));
     }
     outcome
+}
+
+/// Removes shard tables of complete results that are still there: an interruption came between a
+/// record and its removals, or a batch was made again for the sake of another table.
+fn release_leftovers(table: &JobTable) {
+    let mut checker = Checker::new(table, false);
+    for job in table.jobs.iter().filter(|j| j.step != Step::Report) {
+        if !job.releases.is_empty() && checker.state(job) == State::Complete {
+            record::release(&job.releases);
+        }
+    }
 }
 
 /// Cores and memory for jobs; every job must fit on its own.
@@ -139,7 +160,8 @@ struct Run<'a> {
     journal: Journal,
     pace: Pace,
     tally: Tally,
-    slots: usize,
+    /// When something was last said.
+    spoken: Instant,
     /// The report was written, but not everything it reports on is complete.
     incomplete_report: bool,
 }
@@ -197,7 +219,7 @@ impl<'a> Run<'a> {
                             .any(|e| matches!(e.standing, Standing::Failed(_)));
                         halted = halted || (failed && self.args.stop_on_error);
                     }
-                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Timeout) => self.say_alive(),
                     Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 }
             }
@@ -264,11 +286,12 @@ impl<'a> Run<'a> {
                 ) {
                     Ok(()) => {
                         self.schedule.done(index);
-                        self.pace.ended(job, wall);
+                        self.estimate_again(job);
+                        self.pace.ended(&self.schedule.entries[index], wall);
                         self.say_done(job, wall);
                         return Ok(());
                     }
-                    Err(error) => (format!("{error:#}"), true),
+                    Err(error) => (format!("{error:#}"), !error.is::<Changed>()),
                 }
             }
             Ok(_) if children::stopping() => {
@@ -296,26 +319,77 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn say_done(&self, job: &Job, wall: Duration) {
+    /// Once a job has made rows countable, costs are estimated from the counts.
+    fn estimate_again(&mut self, job: &Job) {
+        let counts = match job.step {
+            Step::SplitInput | Step::MergeLibrary | Step::SplitLibrary => true,
+            // The last batch of its library.
+            Step::Halogenate | Step::Transform => !self.schedule.entries.iter().any(|e| {
+                e.job.step == job.step
+                    && e.job.library() == job.library()
+                    && matches!(e.standing, Standing::Waiting | Standing::Running)
+            }),
+            _ => false,
+        };
+        if counts {
+            match self.planned.costs() {
+                Ok(costs) => self.schedule.set_costs(&costs),
+                // Of no consequence for the work itself.
+                Err(error) => tracing::debug!("costs stay as they are: {error:#}"),
+            }
+        }
+    }
+
+    fn say_done(&mut self, job: &Job, wall: Duration) {
         let entries = &self.schedule.entries;
         let done = entries
             .iter()
             .filter(|e| e.standing == Standing::Done)
             .count();
-        let left = entries
-            .iter()
-            .filter(|e| matches!(e.standing, Standing::Waiting | Standing::Running))
-            .map(|e| e.job);
-        let eta = self
-            .pace
-            .remaining(left, self.slots)
-            .map_or_else(String::new, |t| format!(", about {} left", people(t)));
         tracing::info!(
-            "done  {} in {} ({done} of {}{eta})",
+            "done  {} in {} ({done} of {}{})",
             job.id,
             people(wall),
-            entries.len()
+            entries.len(),
+            self.progress()
         );
+        self.spoken = Instant::now();
+    }
+
+    /// A word now and then while nothing ends.
+    fn say_alive(&mut self) {
+        if self.spoken.elapsed() < SILENCE {
+            return;
+        }
+        let now = Instant::now();
+        let running: Vec<String> = self
+            .schedule
+            .entries
+            .iter()
+            .filter(|e| e.standing == Standing::Running)
+            .map(|e| {
+                let run = e.started.map(|s| now.saturating_duration_since(s));
+                format!("{} for {}", e.job.id, people(run.unwrap_or_default()))
+            })
+            .collect();
+        let named = running.iter().take(3).cloned().collect::<Vec<_>>();
+        let more = if running.len() > 3 { ", …" } else { "" };
+        tracing::info!(
+            "{} running: {}{more}{}",
+            running.len(),
+            named.join(", "),
+            self.progress()
+        );
+        self.spoken = now;
+    }
+
+    /// How far the run is, for a line of the log and for `status`; empty when it cannot be known.
+    fn progress(&mut self) -> String {
+        let Some(progress) = self.pace.progress(&self.schedule, Instant::now()) else {
+            return String::new();
+        };
+        self.journal.expect(progress.left);
+        format!(", {progress}")
     }
 }
 
@@ -338,7 +412,14 @@ fn execute(
         .truncate(attempt == 0)
         .open(&job.log)
         .with_context(|| format!("cannot open the log `{}`", job.log))?;
-    writeln!(log, "$ {}", job.command.join(" "))?;
+    let line = format!("$ {}\n", job.command.join(" "));
+    log.write_all(line.as_bytes()).with_context(|| {
+        format!(
+            "cannot write the log `{}`: at least {} more bytes needed",
+            job.log,
+            line.len()
+        )
+    })?;
     let Some((program, arguments)) = job.command.split_first() else {
         bail!("{} has no command", job.id)
     };

@@ -1,7 +1,8 @@
 //! Order and admission: which job starts next, given cores, memory and what has ended. Knows no
 //! processes and no clock of its own, so that it can be tested without either.
 //!
-//! Jobs on the costliest remaining path come first. A job that does not fit lets smaller ones pass,
+//! Merges and validations come first: they free the disk their shards take. Then jobs on the
+//! costliest remaining path. A job that does not fit lets smaller ones pass,
 //! but only [`MOST_PASSES`] of them: then everything waits for it.
 
 use std::collections::BTreeMap;
@@ -33,10 +34,21 @@ pub(crate) struct Entry<'a> {
     pub(crate) standing: Standing,
     /// Runs that failed.
     pub(crate) failures: u32,
+    /// Estimated CPU seconds, as well as they are known now.
+    pub(crate) cost_seconds: f64,
+    /// When its last run began.
+    pub(crate) started: Option<Instant>,
     needs: Vec<usize>,
     rank: f64,
     not_before: Option<Instant>,
     passes: u32,
+}
+
+impl Entry<'_> {
+    /// Whether shard tables may go once it and what follows it are done.
+    fn frees_disk(&self) -> bool {
+        matches!(self.job.step, Step::Merge | Step::Validate)
+    }
 }
 
 /// Jobs to run and the room they share.
@@ -57,7 +69,7 @@ impl<'a> Schedule<'a> {
             .enumerate()
             .map(|(i, (j, _))| (j.id.as_str(), i))
             .collect();
-        let mut entries: Vec<Entry<'a>> = jobs
+        let entries: Vec<Entry<'a>> = jobs
             .iter()
             .map(|(job, reason)| Entry {
                 job,
@@ -69,25 +81,74 @@ impl<'a> Schedule<'a> {
                     .iter()
                     .filter_map(|n| index.get(n.as_str()).copied())
                     .collect(),
+                cost_seconds: job.cost_seconds,
+                started: None,
                 rank: 0.0,
                 not_before: None,
                 passes: 0,
             })
             .collect();
-        // Dependents stand behind what they need, so one pass from the end sees each path whole.
-        for i in (0..entries.len()).rev() {
-            entries[i].rank += entries[i].job.cost_seconds;
-            for need in entries[i].needs.clone() {
-                entries[need].rank = entries[need].rank.max(entries[i].rank);
-            }
-        }
-        Self {
+        let mut schedule = Self {
             entries,
             cores,
             memory_bytes,
             used_cores: 0,
             used_memory: 0,
+        };
+        schedule.rank();
+        schedule
+    }
+
+    /// Takes new estimates of costs, by job.
+    pub(crate) fn set_costs(&mut self, costs: &BTreeMap<String, f64>) {
+        for entry in &mut self.entries {
+            if let Some(cost) = costs.get(&entry.job.id) {
+                entry.cost_seconds = *cost;
+            }
         }
+        self.rank();
+    }
+
+    fn rank(&mut self) {
+        let paths = self.longest_paths(|entry| entry.cost_seconds);
+        for (entry, path) in self.entries.iter_mut().zip(paths) {
+            entry.rank = path;
+        }
+    }
+
+    /// Per job, the longest path of `seconds` from its start to the end of everything.
+    fn longest_paths(&self, seconds: impl Fn(&Entry<'a>) -> f64) -> Vec<f64> {
+        let mut paths = vec![0.0_f64; self.entries.len()];
+        // Dependents stand behind what they need, so one pass from the end sees each path whole.
+        for (i, entry) in self.entries.iter().enumerate().rev() {
+            paths[i] += seconds(entry);
+            for need in &entry.needs {
+                paths[*need] = paths[*need].max(paths[i]);
+            }
+        }
+        paths
+    }
+
+    /// Time until everything that can still run has run, when jobs take `seconds` from now on:
+    /// never less than cores, memory or the longest path allow.
+    pub(crate) fn time_left(&self, seconds: impl Fn(&Entry<'a>) -> f64) -> f64 {
+        let left = |entry: &Entry<'a>| match entry.standing {
+            Standing::Waiting | Standing::Running => seconds(entry),
+            _ => 0.0,
+        };
+        let (mut of_cores, mut of_memory) = (0.0, 0.0);
+        for entry in &self.entries {
+            let seconds = left(entry);
+            of_cores += seconds * f64::from(entry.job.threads.min(self.cores));
+            #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+            let share = entry.job.memory_limit_bytes as f64 / self.memory_bytes.max(1) as f64;
+            of_memory += seconds * share;
+        }
+        let paths = self.longest_paths(left);
+        paths.into_iter().fold(
+            (of_cores / f64::from(self.cores.max(1))).max(of_memory),
+            f64::max,
+        )
     }
 
     /// The next job to start now, if any fits; it counts as running from here on.
@@ -96,9 +157,9 @@ impl<'a> Schedule<'a> {
             .filter(|i| self.is_ready(*i, now))
             .collect();
         ready.sort_by(|a, b| {
-            self.entries[*b]
-                .rank
-                .total_cmp(&self.entries[*a].rank)
+            let (a_entry, b_entry) = (&self.entries[*a], &self.entries[*b]);
+            (b_entry.frees_disk().cmp(&a_entry.frees_disk()))
+                .then(b_entry.rank.total_cmp(&a_entry.rank))
                 .then(a.cmp(b))
         });
         let mut passed: Vec<usize> = Vec::new();
@@ -110,6 +171,7 @@ impl<'a> Schedule<'a> {
                 self.used_cores += self.threads(i);
                 self.used_memory += self.entries[i].job.memory_limit_bytes;
                 self.entries[i].standing = Standing::Running;
+                self.entries[i].started = Some(now);
                 return Some(i);
             }
             if self.entries[i].passes >= MOST_PASSES {
@@ -260,6 +322,8 @@ mod tests {
             log: String::new(),
             benchmark: String::new(),
             needs: needs.iter().map(|n| (*n).to_owned()).collect(),
+            shard_tables: None,
+            releases: vec![],
             provenance: BTreeMap::new(),
             key: String::new(),
         }
@@ -362,5 +426,51 @@ mod tests {
         assert_eq!(overtaken, MOST_PASSES);
         s.done(0);
         assert_eq!(s.start(now), Some(1));
+    }
+
+    #[test]
+    fn what_frees_disk_comes_before_what_fills_it() {
+        let mut jobs = [
+            job("done", &[], 1, 1, 1.0),
+            job("fill", &[], 1, 1, 100.0),
+            job("merge", &["done"], 1, 1, 1.0),
+        ];
+        jobs[0].step = Step::Transform;
+        jobs[1].step = Step::Transform;
+        let mut s = schedule(&jobs, 1, 10);
+        assert_eq!(start_all(&mut s), ["fill"]);
+        s.done(1);
+        assert_eq!(start_all(&mut s), ["done"]);
+        let mut s = schedule(&jobs, 2, 10);
+        assert_eq!(start_all(&mut s), ["fill", "done"]);
+        s.done(0);
+        s.stopped(1);
+        s.cores = 1;
+        assert_eq!(start_all(&mut s), ["merge"]);
+    }
+
+    #[test]
+    fn new_costs_change_the_order() {
+        let jobs = [job("a", &[], 1, 1, 5.0), job("b", &[], 1, 1, 1.0)];
+        let mut s = schedule(&jobs, 1, 10);
+        s.set_costs(&BTreeMap::from([("b".to_owned(), 9.0)]));
+        assert_eq!(start_all(&mut s), ["b"]);
+    }
+
+    #[test]
+    fn time_left_is_bound_by_cores_memory_and_the_longest_path() {
+        let left = |s: &Schedule<'_>| s.time_left(|entry| entry.cost_seconds);
+        let equal = |a: f64, b: f64| assert!((a - b).abs() < 1e-9, "{a} {b}");
+        let jobs: Vec<Job> = (0..8)
+            .map(|i| job(&format!("j{i}"), &[], 1, 100, 10.0))
+            .collect();
+        equal(left(&schedule(&jobs, 4, 800)), 20.0);
+        equal(left(&schedule(&jobs, 8, 200)), 40.0);
+        let chain = [job("a", &[], 1, 1, 10.0), job("b", &["a"], 1, 1, 10.0)];
+        let mut s = schedule(&chain, 8, 800);
+        equal(left(&s), 20.0);
+        assert_eq!(s.start(Instant::now()), Some(0));
+        s.done(0);
+        equal(left(&s), 10.0);
     }
 }

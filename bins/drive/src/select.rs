@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::bail;
 use halocline_plan::{Job, JobTable, Step};
 
-use crate::record::{self, State};
+use crate::check::{Checker, State};
 
 /// Jobs whose outputs are results; the others only serve them.
 fn is_result(step: Step) -> bool {
@@ -86,7 +86,7 @@ pub(crate) struct Work<'a> {
 /// Finds what has to run for `targets`: those that are not complete, and what they need that is
 /// not complete, and so on. What only complete jobs need is not looked at: it may be gone.
 pub(crate) fn work<'a>(table: &'a JobTable, targets: Vec<&'a Job>, checksums: bool) -> Work<'a> {
-    let mut states = states(table, &targets, checksums);
+    let mut states = states(table, &targets, &mut Checker::new(table, checksums));
     let done = |job: &&&Job| states.get(job.id.as_str()) == Some(&State::Complete);
     let complete = targets.iter().filter(done).map(|j| j.id.as_str()).collect();
     let jobs = table
@@ -105,9 +105,12 @@ pub(crate) fn work<'a>(table: &'a JobTable, targets: Vec<&'a Job>, checksums: bo
 }
 
 /// Every job with its state; `None` where only complete jobs need it, so that it does not matter.
-pub(crate) fn survey(table: &JobTable, checksums: bool) -> Vec<(&Job, Option<State>)> {
+pub(crate) fn survey<'a>(
+    table: &'a JobTable,
+    checker: &mut Checker<'a>,
+) -> Vec<(&'a Job, Option<State>)> {
     let targets: Vec<&Job> = table.jobs.iter().filter(|j| is_result(j.step)).collect();
-    let mut states = states(table, &targets, checksums);
+    let mut states = states(table, &targets, checker);
     table
         .jobs
         .iter()
@@ -119,7 +122,7 @@ pub(crate) fn survey(table: &JobTable, checksums: bool) -> Vec<(&Job, Option<Sta
 fn states<'a>(
     table: &'a JobTable,
     targets: &[&'a Job],
-    checksums: bool,
+    checker: &mut Checker<'a>,
 ) -> BTreeMap<&'a str, State> {
     let by_id: BTreeMap<&str, &Job> = table.jobs.iter().map(|j| (j.id.as_str(), j)).collect();
     let mut states: BTreeMap<&str, State> = BTreeMap::new();
@@ -128,7 +131,7 @@ fn states<'a>(
         if states.contains_key(job.id.as_str()) {
             continue;
         }
-        let state = record::check(table, job, checksums);
+        let state = checker.state(job);
         // The report reads what is there; it does not make the rest necessary.
         if state != State::Complete && job.step != Step::Report {
             stack.extend(job.needs.iter().filter_map(|n| by_id.get(n.as_str())));

@@ -9,11 +9,13 @@ use halocline_cli::Outcome;
 use halocline_plan::{JobTable, Step};
 
 use crate::args::{Format, PlanArgs};
+use crate::check::{Checker, State};
 use crate::facts;
 use crate::progress::people;
-use crate::record::{self, State, Subject};
+use crate::record::Subject;
 use crate::run::Tally;
 use crate::schedule::{Schedule, Standing};
+use crate::select;
 
 /// Writes to stdout; a reader that has gone away (`| head`) is no error.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
@@ -50,15 +52,19 @@ fn with_records(table: &JobTable) -> anyhow::Result<serde_json::Value> {
     Ok(value)
 }
 
-/// Settles the records, and adds per job: `complete`, and `why` it is not.
+/// Settles the records, and adds per job: `complete`, `why` it is not, and whether it `runs`: what
+/// only complete results need may be incomplete for good.
 fn settle(table: &JobTable, value: &mut serde_json::Value) -> anyhow::Result<()> {
+    let mut checker = Checker::new(table, false);
     let entries = value["jobs"].as_array_mut().into_iter().flatten();
-    for (job, entry) in table.jobs.iter().zip(entries) {
-        entry["why"] = match record::settle(table, job)? {
+    let survey = select::survey(table, &mut checker);
+    for ((job, state), entry) in survey.into_iter().zip(entries) {
+        entry["why"] = match checker.settle(job)? {
             State::Complete => serde_json::Value::Null,
             State::Missing(why) | State::Stale(why) => why.into(),
         };
         entry["complete"] = entry["why"].is_null().into();
+        entry["runs"] = state.is_some_and(|s| s != State::Complete).into();
     }
     Ok(())
 }

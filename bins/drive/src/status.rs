@@ -10,9 +10,9 @@ use halocline_plan::Step;
 use serde::{Deserialize, Serialize};
 
 use crate::args::{Format, StatusArgs};
+use crate::check::{Checker, State};
 use crate::lock::Lock;
 use crate::progress::people;
-use crate::record::State;
 use crate::{facts, select, show};
 
 /// What runs right now, by job, with the second since 1970 in which it started. Only for people:
@@ -20,12 +20,14 @@ use crate::{facts, select, show};
 #[derive(Debug)]
 pub(crate) struct Journal {
     path: PathBuf,
-    running: BTreeMap<String, u64>,
+    content: JournalFile,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct JournalFile {
     running: BTreeMap<String, u64>,
+    /// When the run is expected to end, in seconds since 1970.
+    expected_end: Option<u64>,
 }
 
 fn now() -> u64 {
@@ -38,17 +40,23 @@ impl Journal {
     pub(crate) fn new(results: &Path) -> Self {
         Self {
             path: results.join("work/drive.json"),
-            running: BTreeMap::new(),
+            content: JournalFile::default(),
         }
     }
 
     pub(crate) fn started(&mut self, id: &str) {
-        self.running.insert(id.to_owned(), now());
+        self.content.running.insert(id.to_owned(), now());
         self.write();
     }
 
     pub(crate) fn ended(&mut self, id: &str) {
-        self.running.remove(id);
+        self.content.running.remove(id);
+        self.write();
+    }
+
+    /// The run is expected to last that much longer.
+    pub(crate) fn expect(&mut self, left: Duration) {
+        self.content.expected_end = Some(now() + left.as_secs());
         self.write();
     }
 
@@ -58,10 +66,7 @@ impl Journal {
     }
 
     fn write(&self) {
-        let file = JournalFile {
-            running: self.running.clone(),
-        };
-        let Ok(text) = serde_json::to_vec(&file) else {
+        let Ok(text) = serde_json::to_vec(&self.content) else {
             return;
         };
         let beside = self.path.with_extension("json.new");
@@ -69,11 +74,9 @@ impl Journal {
         let _ = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, &self.path));
     }
 
-    fn read(results: &Path) -> BTreeMap<String, u64> {
+    fn read(results: &Path) -> JournalFile {
         let text = std::fs::read(results.join("work/drive.json")).unwrap_or_default();
-        serde_json::from_slice::<JournalFile>(&text)
-            .unwrap_or_default()
-            .running
+        serde_json::from_slice(&text).unwrap_or_default()
     }
 }
 
@@ -83,6 +86,8 @@ struct Report {
     /// The process that runs the pipeline now, if any.
     engine: Option<String>,
     complete: bool,
+    /// Seconds until the running process is expected to end.
+    seconds_left: Option<u64>,
     steps: Vec<StepCount>,
     running: Vec<Running>,
     incomplete: Vec<Incomplete>,
@@ -118,16 +123,20 @@ pub(crate) fn status(args: &StatusArgs) -> anyhow::Result<Outcome> {
     let table = facts::plan(&args.source)?.table;
     let results = Path::new(&table.results);
     let engine = Lock::held_by(results);
-    let running = if engine.is_some() {
+    let JournalFile {
+        running,
+        expected_end,
+    } = if engine.is_some() {
         Journal::read(results)
     } else {
-        BTreeMap::new()
+        JournalFile::default()
     };
-    let survey = select::survey(&table, args.checksums);
+    let survey = select::survey(&table, &mut Checker::new(&table, args.checksums));
     let mut report = Report {
         schema: "halocline.status/1",
         engine,
         complete: true,
+        seconds_left: expected_end.map(|end| end.saturating_sub(now())),
         steps: Step::ALL
             .map(|step| StepCount {
                 step,
@@ -190,7 +199,13 @@ pub(crate) fn status(args: &StatusArgs) -> anyhow::Result<Outcome> {
 
 fn people_table(report: &Report, jobs: bool) -> String {
     let mut out = match &report.engine {
-        Some(who) => format!("running: {who}\n"),
+        Some(who) => match report.seconds_left {
+            Some(left) => format!(
+                "running: {who}, about {} left\n",
+                people(Duration::from_secs(left))
+            ),
+            None => format!("running: {who}\n"),
+        },
         None => "not running\n".to_owned(),
     };
     let _ = writeln!(

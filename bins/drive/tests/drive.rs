@@ -216,11 +216,12 @@ fn what_changed_is_done_again_and_the_reason_is_printed() {
     bench.set(products, "products X\n");
     let text = bench.expect(0, "run");
     assert!(text.contains("bytes, 9 were written"), "{text}");
-    assert_eq!(bench.calls().len(), 1); // the validation's record holds no bytes of the products
+    // its batch, whose shard tables are gone, and its merge; the validation's record holds no bytes of the products
+    assert_eq!(bench.calls().len(), 2);
     std::fs::remove_file(bench.path(products)).unwrap();
     let text = bench.expect(0, "run --dry-run");
     assert!(
-        text.contains("COCl/products.parquet` is gone") && text.contains("1 jobs would run"),
+        text.contains("COCl/products.parquet` is gone") && text.contains("2 jobs would run"),
         "{text}"
     );
     assert!(bench.calls().is_empty());
@@ -256,11 +257,14 @@ fn a_shard_table_that_is_gone_makes_its_batch_incomplete() {
     bench.expect(0, "run --until transform");
     bench.calls();
     std::fs::remove_file(
-        bench.path("results/work/transforms/lipid-1X/1x1/batch-0000/shard-00000/a.parquet"),
+        bench.path("results/work/transforms/lipid-1X/1x1/batch-0000/shard-00000/FG_CARBOXYL__COOH__TO__COCl.parquet"),
     )
     .unwrap();
     let text = bench.expect(0, "run --until transform");
-    assert!(text.contains("shard-00000/a.parquet` is gone"), "{text}");
+    assert!(
+        text.contains("shard-00000/FG_CARBOXYL__COOH__TO__COCl.parquet` is gone"),
+        "{text}"
+    );
     assert_eq!(bench.calls().len(), 1);
 }
 
@@ -519,4 +523,211 @@ fn every_help_text_has_an_example() {
             "{text}"
         );
     }
+}
+
+impl Bench {
+    /// Shard tables of products or libraries that are there, rejects apart.
+    fn shard_tables(&self) -> Vec<PathBuf> {
+        fn below(dir: &std::path::Path, found: &mut Vec<PathBuf>) {
+            for entry in std::fs::read_dir(dir).into_iter().flatten() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    below(&path, found);
+                } else if path.extension().is_some_and(|e| e == "parquet") {
+                    found.push(path);
+                }
+            }
+        }
+        let mut found = Vec::new();
+        for part in ["library", "transforms"] {
+            below(&self.path("results/work").join(part), &mut found);
+        }
+        found
+    }
+}
+
+const COCL: &str = "results/transforms/lipid-1X_FG_CARBOXYL__COOH__TO__COCl/products.parquet";
+
+#[test]
+fn shards_go_when_their_products_are_validated_and_nothing_becomes_stale() {
+    let bench = Bench::new();
+    bench.edit("pipeline.yaml", "  shards: 1 ", "  shards: 3 ");
+    bench.expect(0, "run --until merge");
+    bench.calls();
+    // 21 rules in 3 shards each; the shards of the libraries went with their merges
+    assert_eq!(bench.shard_tables().len(), 3 * 21);
+    bench.set("fail", "halo-validate*COCl 1\n");
+    bench.expect(1, "run");
+    assert_eq!(
+        bench.shard_tables().len(),
+        3 * 2,
+        "{:?}",
+        bench.shard_tables()
+    );
+    std::fs::remove_file(bench.path("fail")).unwrap();
+    bench.calls();
+    bench.expect(0, "run");
+    // what is gone is not missed
+    assert_eq!(bench.calls().len(), 2 + 1);
+    assert_eq!(bench.shard_tables(), Vec::<PathBuf>::new());
+    assert!(bench.expect(0, "run").contains("nothing to do"));
+    bench.expect(0, "status");
+    let plan: serde_json::Value =
+        serde_json::from_slice(&bench.run("plan --settle").stdout).unwrap();
+    for job in plan["jobs"].as_array().unwrap() {
+        assert_eq!(
+            (&job["complete"], &job["runs"]),
+            (&true.into(), &false.into()),
+            "{job}"
+        );
+    }
+
+    // A product that is needed again brings its batches back, and what they made beside it goes again.
+    std::fs::remove_file(bench.path(COCL)).unwrap();
+    let text = bench.expect(0, "run --dry-run");
+    assert!(
+        text.contains("FG_CARBOXYL__COOH__TO__COCl.parquet` is gone"),
+        "{text}"
+    );
+    bench.expect(0, "run");
+    assert_eq!(bench.calls().len(), 3 + 1);
+    assert_eq!(bench.shard_tables(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn one_failed_merge_keeps_its_shards_and_no_others() {
+    let bench = Bench::new();
+    bench.set("fail", "halo-dedup-merge*lipid*COCl 1\n");
+    bench.expect(1, "run");
+    let left = bench.shard_tables();
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert!(left[0].ends_with("shard-00000/FG_CARBOXYL__COOH__TO__COCl.parquet"));
+    std::fs::remove_file(bench.path("fail")).unwrap();
+    bench.calls();
+    bench.expect(0, "run");
+    let calls = bench.calls();
+    assert_eq!(
+        calls.len(),
+        3,
+        "the batch is complete, other tables of it gone or not: {calls:?}"
+    );
+}
+
+#[test]
+fn kept_intermediates_stay_until_they_are_not_to_be_kept() {
+    let bench = Bench::new();
+    let config = bench.path("configs/pipeline.yaml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("{text}\nkeep_intermediates: true\n")).unwrap();
+    bench.expect(0, "run");
+    assert_eq!(bench.shard_tables().len(), 2 + 21);
+    std::fs::write(&config, text).unwrap();
+    bench.expect(0, "run --dry-run");
+    assert_eq!(bench.shard_tables().len(), 2 + 21);
+    assert!(bench.expect(0, "run").contains("nothing to do"));
+    assert_eq!(bench.shard_tables(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn rules_edited_while_a_job_runs_are_not_recorded_as_the_old_ones() {
+    let bench = Bench::new();
+    bench.expect(0, "run --until split_library");
+    bench.calls();
+    bench.set("slow", "1");
+    let child = bench.spawn("run --until transform --only lipid");
+    bench.wait_for_calls(1);
+    bench.edit("transforms.yaml", "[O:3]CC\"", "[O:3]CCC\"");
+    let out = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&out.stdout);
+    assert_eq!(out.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("the rules of lipid in `configs/transforms.yaml` changed while this ran"),
+        "{text}"
+    );
+    assert_eq!(bench.calls().len(), 1, "it would say so again");
+    std::fs::remove_file(bench.path("slow")).unwrap();
+    // of rules that concern others, and of comments, nobody speaks
+    bench.set("slow", "1");
+    let child = bench.spawn("run --until transform --only lipid");
+    bench.wait_for_calls(1);
+    bench.edit("transforms.yaml", "# phenol_mod", "# of phenols");
+    bench.edit("transforms.yaml", ">>[c:1]CCN", ">>[c:1]CCCN");
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
+}
+
+#[test]
+fn an_input_or_tool_replaced_while_a_job_runs_is_found() {
+    let bench = Bench::new();
+    bench.set("slow", "1");
+    let child = bench.spawn("run --until split_input");
+    bench.wait_for_calls(1);
+    bench.set("data/np_700.tsv", "id\tsmiles\tclass\nother\n");
+    let out = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&out.stdout);
+    assert_eq!(out.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("`data/np_700.tsv` changed while this ran"),
+        "{text}"
+    );
+}
+
+#[test]
+fn costs_follow_the_rows_that_became_known() {
+    let bench = Bench::new();
+    bench.set(
+        "rows",
+        "halo-dedup-merge*library/lipid-1X 5000000\nhalo-split*library/lipid-1X 5000000\nhalo-transform*plans/lipid*COCl 7\n",
+    );
+    let cost = |id: &str| -> f64 {
+        let plan: serde_json::Value = serde_json::from_slice(&bench.run("plan").stdout).unwrap();
+        let jobs = plan["jobs"].as_array().unwrap();
+        jobs.iter().find(|j| j["id"] == id).unwrap()["cost_seconds"]
+            .as_f64()
+            .unwrap()
+    };
+    let (lipid, other) = (
+        "transform/lipid-1X/1x1/batch-0000",
+        "transform/aa_peptide-1X/1x1/batch-0000",
+    );
+    assert!(cost(lipid) < 1.0);
+    bench.expect(0, "run --until merge_library");
+    assert!(
+        cost(lipid) > 1000.0 && cost(other) < 1.0,
+        "{} {}",
+        cost(lipid),
+        cost(other)
+    );
+    // and so does the order: the other library has more rules, and would come first with as many rows
+    bench.set("fail", "halo-transform*plans/lipid 1\n");
+    let text = bench.expect(1, "run --cores 1 --retries 0 --until transform");
+    let started: Vec<&str> = text
+        .lines()
+        .filter(|l| l.contains("start transform/"))
+        .collect();
+    assert!(
+        started[0].contains("lipid"),
+        "the costlier library first: {text}"
+    );
+}
+
+#[test]
+fn progress_is_of_the_work_and_not_of_the_number_of_jobs() {
+    let bench = Bench::new();
+    bench.set(
+        "rows",
+        "halo-split*library/lipid-1X 5000000\nhalo-dedup-merge*library/lipid-1X 5000000\n",
+    );
+    let text = bench.expect(0, "run --cores 1 --until transform");
+    let line = text
+        .lines()
+        .find(|l| l.contains("done  split_library/lipid-1X"))
+        .unwrap();
+    let before = |part: &str| -> u32 {
+        let (before, _) = line.split_once(part).unwrap();
+        before.rsplit(['(', ' ']).next().unwrap().parse().unwrap()
+    };
+    // most jobs are done, but nearly all of the work is to come
+    assert!(before(" of 9") >= 5, "{text}");
+    assert!(before(" % of the work") < 20, "{text}");
+    assert!(line.contains(" left)"), "{text}");
 }

@@ -41,6 +41,8 @@ pub struct Config {
     pub halogenate: Batches,
     /// Transformation.
     pub transform: Batches,
+    /// Whether shard tables stay when their products are merged and validated.
+    pub keep_intermediates: bool,
     /// Limits per step.
     pub limits: BTreeMap<Step, Limits>,
 }
@@ -119,6 +121,8 @@ struct File {
     depths: Spanned<Vec<Spanned<u32>>>,
     halogenate: Option<BatchesEntry>,
     transform: BatchesEntry,
+    #[serde(default)]
+    keep_intermediates: bool,
     limits: BTreeMap<Step, LimitsEntry>,
 }
 
@@ -346,6 +350,7 @@ impl Check<'_> {
             depths,
             halogenate,
             transform,
+            keep_intermediates: file.keep_intermediates,
             limits,
         }
     }

@@ -179,10 +179,19 @@ impl Builder<'_> {
             .unwrap_or_else(|| "unknown".into())
     }
 
-    fn class_rows(&self) -> f64 {
-        let classes = u32::try_from(self.config.classes.len()).unwrap_or(1).max(1);
-        self.facts.scale.input_rows / f64::from(classes)
+    fn class_rows(&self, class: &str) -> f64 {
+        self.facts.scale.class(class, self.config.classes.len())
     }
+}
+
+/// What the jobs of a class and depth depend on in a rule file: what the provenance of a
+/// halogenation or transform job says under `rules`.
+///
+/// # Errors
+/// A rule file that cannot be used, or does not know the class.
+pub fn rules_fingerprint(file: &Path, class: &str, depth: u32) -> Result<String, RulesError> {
+    let rules = RuleFile::load(file)?;
+    Ok(rules_print(&rules.for_class(class, depth)?))
 }
 
 fn rules_print(rules: &[Reaction]) -> String {

@@ -14,6 +14,6 @@ mod table;
 
 pub use config::{Config, ConfigError};
 pub use cost::Scale;
-pub use jobs::{Facts, MAX_JOBS, PlanError, build, input_files};
+pub use jobs::{Facts, MAX_JOBS, PlanError, build, input_files, rules_fingerprint};
 pub use step::Step;
-pub use table::{Job, JobTable, SCHEMA};
+pub use table::{Job, JobTable, SCHEMA, ShardTables};

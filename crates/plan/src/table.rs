@@ -1,8 +1,9 @@
 //! The job table and its JSON form (`halo-drive plan`), which Snakemake reads.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Step;
 
@@ -65,10 +66,46 @@ pub struct Job {
     pub benchmark: String,
     /// Ids of the jobs whose outputs it reads.
     pub needs: Vec<String>,
+    /// Shard tables the job reads and no other job does (merges).
+    pub shard_tables: Option<ShardTables>,
+    /// Shard tables that nobody needs once this job is complete: they are removed when it is
+    /// recorded. Of a library when it is merged, of a rule when its products are validated, and
+    /// whatever is left when the report is written.
+    pub releases: Vec<ShardTables>,
     /// What the content of the outputs depends on, by name: two equal maps mean equal bytes.
     pub provenance: BTreeMap<String, String>,
     /// xxh3-128 of `provenance`, hexadecimal.
     pub key: String,
+}
+
+/// Tables of all shards of one library: `FOLDER/batch-0003/shard-00012/TABLE`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShardTables {
+    /// Folder of the batches.
+    pub folder: String,
+    /// Shards of the library.
+    pub shards: u32,
+    /// Shards of each batch but the last.
+    pub shards_per_batch: u32,
+    /// File names of the tables in each shard's folder.
+    pub tables: Vec<String>,
+}
+
+impl ShardTables {
+    /// Path of every table.
+    pub fn paths(&self) -> impl Iterator<Item = PathBuf> {
+        (0..self.shards).flat_map(move |shard| {
+            let batch = batch_folder(&self.folder, shard / self.shards_per_batch.max(1));
+            let folder = Path::new(&batch).join(format!("shard-{shard:05}"));
+            self.tables.iter().map(move |table| folder.join(table))
+        })
+    }
+}
+
+/// Folder of one batch of shards.
+pub(crate) fn batch_folder(folder: &str, batch: u32) -> String {
+    format!("{folder}/batch-{batch:04}")
 }
 
 impl JobTable {

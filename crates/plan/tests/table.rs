@@ -29,7 +29,10 @@ fn facts(config: &Config) -> Facts {
             .into_iter()
             .map(|f| (f.clone(), format!("print of {f}")))
             .collect(),
-        scale: Scale { input_rows: 700.0 },
+        scale: Scale {
+            input_rows: 700.0,
+            ..Scale::default()
+        },
     }
 }
 
@@ -274,4 +277,103 @@ fn keys_follow_content_and_versions_but_not_limits_or_cuts() {
             || id.starts_with("transform")),
         "{stale:?}"
     );
+}
+
+fn tables_of(released: &halocline_plan::ShardTables) -> Vec<String> {
+    let text = |p: std::path::PathBuf| p.to_string_lossy().into_owned();
+    released.paths().map(text).collect()
+}
+
+#[test]
+fn shards_go_when_what_they_were_made_for_is_complete() {
+    let text = shipped().replace(
+        "  shards: 2                   # per library\n  shards_per_batch: 1",
+        "  shards: 3\n  shards_per_batch: 2",
+    );
+    let table = table(&text);
+    let rule = "lipid-2X_FG_CARBOXYL__COOH__TO__COCl";
+    let (merge, validate) = (
+        table.job(&format!("merge/{rule}")).unwrap(),
+        table.job(&format!("validate/{rule}")).unwrap(),
+    );
+    let shards = [
+        "batch-0000/shard-00000",
+        "batch-0000/shard-00001",
+        "batch-0001/shard-00002",
+    ]
+    .map(|s| {
+        format!("results/work/transforms/lipid-2X/3x2/{s}/FG_CARBOXYL__COOH__TO__COCl.parquet")
+    });
+    assert_eq!(tables_of(merge.shard_tables.as_ref().unwrap()), shards);
+    assert!(merge.releases.is_empty(), "not before they are validated");
+    assert_eq!(tables_of(&validate.releases[0]), shards);
+    let library = table.job("merge_library/lipid-2X").unwrap();
+    assert_eq!(library.releases[0], *library.shard_tables.as_ref().unwrap());
+    assert_eq!(
+        tables_of(&library.releases[0])[1],
+        "results/work/library/lipid-2X/2x1/batch-0001/shard-00001/products.parquet"
+    );
+    // every table goes once, and the report names each of them again
+    let of = |report: bool| -> BTreeSet<String> {
+        let jobs = table.jobs.iter();
+        jobs.filter(|j| (j.step == Step::Report) == report)
+            .flat_map(|j| &j.releases)
+            .flat_map(tables_of)
+            .collect()
+    };
+    assert_eq!(of(true), of(false));
+    assert_eq!(of(true).len(), 12 * 2 + 118 * 3);
+
+    let kept = self::table(&format!("{text}\nkeep_intermediates: true\n"));
+    assert!(kept.jobs.iter().all(|j| j.releases.is_empty()));
+    assert!(kept.job(&merge.id).unwrap().shard_tables.is_some());
+    assert_eq!(changed(&table, &kept), BTreeSet::new());
+}
+
+#[test]
+fn known_rows_take_the_place_of_guesses() {
+    let config = config(&shipped());
+    let mut facts = facts(&config);
+    let cost =
+        |facts: &Facts, id: &str| build(&config, facts).unwrap().job(id).unwrap().cost_seconds;
+    let (lipid, other) = (
+        "transform/lipid-1X/2x1/batch-0000",
+        "transform/aa_peptide-1X/2x1/batch-0000",
+    );
+    let (merge, validate) = (
+        "merge/lipid-1X_FG_CARBOXYL__COOH__TO__COCl",
+        "validate/lipid-1X_FG_CARBOXYL__COOH__TO__COCl",
+    );
+    let guess = [lipid, other, merge].map(|id| cost(&facts, id));
+    // the split of the input counts each class
+    facts.scale.classes.insert("lipid".into(), 70_000.0);
+    let counted = [lipid, other, merge].map(|id| cost(&facts, id));
+    assert!(
+        counted[0] > 100.0 * guess[0] && counted[2] > 10.0 * guess[2],
+        "{guess:?} {counted:?}"
+    );
+    assert_eq!(counted[1].to_bits(), guess[1].to_bits());
+    // the merged library counts more exactly
+    facts
+        .scale
+        .libraries
+        .insert("lipid-1X".into(), 50_000_000.0);
+    assert!(cost(&facts, lipid) > 10.0 * counted[0]);
+    // and so do the shards of one rule, for that rule
+    facts
+        .scale
+        .products
+        .insert("lipid-1X_FG_CARBOXYL__COOH__TO__COCl".into(), 0.0);
+    assert!(cost(&facts, merge) < 0.1 && cost(&facts, validate) < 0.1);
+    assert!(cost(&facts, "merge/lipid-1X_FG_CARBOXYL__COOH__TO__COOMe") > 10.0);
+    // estimates are no content
+    let keys = |facts: &Facts| {
+        build(&config, facts)
+            .unwrap()
+            .jobs
+            .into_iter()
+            .map(|j| j.key)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(keys(&facts), keys(&self::facts(&config)));
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::{Builder, PlanError};
 use crate::config::Limits;
-use crate::{Job, Step, cost, fingerprint};
+use crate::{Job, ShardTables, Step, cost, fingerprint};
 
 pub(super) type Map<T> = BTreeMap<String, T>;
 
@@ -25,6 +25,8 @@ pub(super) struct Draft {
     /// Whether the command takes `--threads`.
     pub(super) threads: bool,
     pub(super) needs: Vec<String>,
+    pub(super) shard_tables: Option<ShardTables>,
+    pub(super) releases: Vec<ShardTables>,
     pub(super) cost: f64,
     pub(super) provenance: Map<String>,
 }
@@ -73,6 +75,12 @@ impl Builder<'_> {
             runtime_minutes,
             cost_seconds: draft.cost + cost::PER_JOB,
             needs: draft.needs,
+            shard_tables: draft.shard_tables,
+            releases: if self.config.keep_intermediates {
+                Vec::new()
+            } else {
+                draft.releases
+            },
             key: fingerprint::of_bytes(key_text.as_bytes()),
             provenance,
         });

@@ -34,7 +34,7 @@ impl Builder<'_> {
             depth,
             origin: ("library file".into(), print),
             job: None,
-            rows: self.class_rows() * cost::growth(depth),
+            rows: self.library_rows(class, depth),
             path,
         })
     }
@@ -122,7 +122,7 @@ impl Builder<'_> {
             ("rules", rules_print(rules)),
             ("RDKit", self.rdkit()),
         ]);
-        let work = self.class_rows() * cost::halogenate(depth);
+        let work = self.class_rows(class) * cost::halogenate(depth);
         let batches = self.batches(&Shards {
             step: Step::Halogenate,
             library: &name,
@@ -139,7 +139,7 @@ impl Builder<'_> {
             work,
         })?;
         let path = format!("{}/library/{name}/products.parquet", self.results);
-        let rows = self.class_rows() * cost::growth(depth);
+        let rows = self.library_rows(class, depth);
         let job = self.merge(Merge {
             step: Step::MergeLibrary,
             out: format!("{}/library/{name}", self.results),
@@ -163,5 +163,11 @@ impl Builder<'_> {
             job: Some(job),
             rows,
         })
+    }
+
+    fn library_rows(&self, class: &str, depth: u32) -> f64 {
+        let name = format!("{class}-{depth}X");
+        let parents = self.class_rows(class);
+        self.facts.scale.library(&name, parents, depth)
     }
 }

@@ -2,7 +2,11 @@
 
 use super::draft::{Draft, argv, map};
 use super::{Builder, PlanError, text};
-use crate::{Job, Step, cost, fingerprint};
+use crate::{Job, ShardTables, Step, cost, fingerprint};
+
+/// Most tables the report names as released: the list is an argument of `halo-drive record`, and
+/// Linux takes 128 KiB. Beyond, what an interruption left stays until `halo-drive run` finds it.
+const MOST_RELEASED: usize = 1_000;
 
 impl Builder<'_> {
     pub(super) fn report(&mut self) -> Result<(), PlanError> {
@@ -30,6 +34,7 @@ impl Builder<'_> {
             .filter(read)
             .map(|j| j.key.as_str())
             .collect();
+        let releases = self.leftovers();
         let config = text(&self.config.path);
         self.push(Draft {
             step: Step::Report,
@@ -55,8 +60,25 @@ impl Builder<'_> {
             cost: cost::PER_JOB * 10.0,
             provenance: map([("results", fingerprint::of_bytes(keys.join("\n").as_bytes()))]),
             needs,
+            releases,
             ..Draft::default()
         })?;
         Ok(())
+    }
+
+    /// All shard tables that are to go, one entry per library: what an interruption between a
+    /// record and its removals left, and what a batch made again beside what it was needed for.
+    fn leftovers(&self) -> Vec<ShardTables> {
+        let mut all: Vec<ShardTables> = Vec::new();
+        for released in self.jobs.iter().flat_map(|j| &j.releases) {
+            match all.iter_mut().find(|a| a.folder == released.folder) {
+                Some(known) => known.tables.extend(released.tables.iter().cloned()),
+                None => all.push(released.clone()),
+            }
+        }
+        if all.iter().map(|a| a.tables.len()).sum::<usize>() > MOST_RELEASED {
+            all.clear();
+        }
+        all
     }
 }

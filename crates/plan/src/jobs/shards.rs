@@ -5,7 +5,8 @@ use std::ops::Range;
 use super::draft::{Draft, Map, argv, map};
 use super::{Builder, PlanError};
 use crate::config::Batches;
-use crate::{Step, cost};
+use crate::table::batch_folder;
+use crate::{ShardTables, Step, cost};
 
 /// Batches of one library.
 pub(super) struct Shards<'a> {
@@ -31,6 +32,20 @@ pub(super) struct Made {
     pub(super) folder: String,
     pub(super) ids: Vec<String>,
     pub(super) manifests: Vec<String>,
+    shards: u32,
+    shards_per_batch: u32,
+}
+
+impl Made {
+    /// Tables of that name in all shards.
+    pub(super) fn tables(&self, table: &str) -> ShardTables {
+        ShardTables {
+            folder: self.folder.clone(),
+            shards: self.shards,
+            shards_per_batch: self.shards_per_batch,
+            tables: vec![table.to_owned()],
+        }
+    }
 }
 
 /// Batches to merge into one table.
@@ -60,12 +75,14 @@ impl Builder<'_> {
             folder: folder.clone(),
             ids: Vec::new(),
             manifests: Vec::new(),
+            shards,
+            shards_per_batch: per_batch,
         };
         let count = shards.div_ceil(per_batch);
         for batch in 0..count {
             let range: Range<u32> = batch * per_batch..shards.min((batch + 1) * per_batch);
             let name = format!("{cut}/batch-{batch:04}");
-            let out = format!("{folder}/batch-{batch:04}");
+            let out = batch_folder(&folder, batch);
             let manifest = format!("{out}/manifest.json");
             let mut command = argv(["halo-transform-shard", "--plan", s.plan]);
             command.extend(argv([
@@ -130,9 +147,17 @@ impl Builder<'_> {
             "--depth",
             &m.depth.to_string(),
         ]));
+        let read = m.batches.tables(m.table);
+        // A product table is validated before its shards may go; a library has no such step.
+        let releases = match m.step {
+            Step::MergeLibrary => vec![read.clone()],
+            _ => Vec::new(),
+        };
         self.push(Draft {
             step: m.step,
             name: m.name,
+            shard_tables: Some(read),
+            releases,
             class: Some(m.class.to_owned()),
             depth: Some(m.depth),
             rule: m.rule.map(str::to_owned),

@@ -69,6 +69,8 @@ impl Builder<'_> {
             let out = format!("{}/transforms/{name}", self.results);
             let mut origin = origin.clone();
             origin.insert("rule".into(), rule.fingerprint.clone());
+            let rows = self.facts.scale.products(&name, library.rows);
+            let table = format!("{}.parquet", rule.id);
             let merge = self.merge(Merge {
                 step: Step::Merge,
                 out: out.clone(),
@@ -77,10 +79,10 @@ impl Builder<'_> {
                 depth,
                 rule: Some(&rule.id),
                 batches: batches.clone(),
-                table: &format!("{}.parquet", rule.id),
+                table: &table,
                 source: &library.path,
                 origin,
-                rows: library.rows,
+                rows,
             })?;
             let (products, verdict) = (
                 format!("{out}/products.parquet"),
@@ -109,7 +111,8 @@ impl Builder<'_> {
                     ("stats", vec![format!("{products}.stats.json")]),
                 ]),
                 outputs: map([("verdict", vec![verdict])]),
-                cost: library.rows * cost::PER_MERGED_ROW,
+                cost: rows * cost::PER_MERGED_ROW,
+                releases: vec![batches.tables(&table)],
                 provenance: map([("products", self.key_of(&merge))]),
                 needs: vec![merge],
                 ..Draft::default()
