@@ -5,7 +5,7 @@
 # usage: scripts/setup.sh PART...
 #   build      C++ compiler, pkg-config, RDKit and Boost headers: what `cargo build` needs
 #   workflow   .venv with the pinned Snakemake (workflow/envs/requirements.txt)
-#   test       .venv-test with the oracle and the readers of results (tests/requirements.txt)
+#   test       .venv-test with the oracle and the readers of results (tests/requirements.txt); SLURM for its test, if it can
 #   bench      .venv-bench-2022 and .venv-bench-newest with the Python baseline (benches/requirements-*.txt), mimalloc to preload
 #   fuzz       target/tools/bin/cargo-fuzz
 set -euo pipefail
@@ -32,14 +32,19 @@ need_packages() {
     if command -v sudo >/dev/null; then as_root=(sudo); else as_root=(no); fi
   fi
   if ! command -v apt-get >/dev/null || [ "${as_root[0]:-}" = no ]; then
-    die "these are missing and cannot be installed from here (needs apt-get, and root or sudo): ${missing[*]}
-hint: ask an administrator for \`apt-get install ${missing[*]}\` (Debian and Ubuntu names), or use conda-forge:
+    local conda=""
+    [[ " ${missing[*]} " != *" librdkit-dev "* ]] || conda=", or use conda-forge:
       conda install -c conda-forge librdkit-dev libboost-headers pkg-config cxx-compiler python=3.11, then activate that environment"
+    die "these are missing and cannot be installed from here (needs apt-get, and root or sudo): ${missing[*]}
+hint: ask an administrator for \`apt-get install ${missing[*]}\` (Debian and Ubuntu names)$conda"
   fi
   say "installing ${missing[*]}"
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq update
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null
 }
+
+# The same for what one test alone needs: without them the rest goes on, and that test says that it did not run.
+want_packages() { (need_packages "$@") || say "going on without: $*"; }
 
 need_cargo() {
   command -v cargo >/dev/null || die "cargo is not on PATH
@@ -87,7 +92,11 @@ hint: $requirements pins packages that exist for these versions only; Debian 12 
 }
 
 part_workflow() { environment "$root/.venv" workflow/envs/requirements.txt 11 12 13; }
-part_test() { environment "$root/.venv-test" tests/requirements.txt 11; }
+part_test() {
+  environment "$root/.venv-test" tests/requirements.txt 11
+  # tests/tests/slurm.rs starts a SLURM cluster of one node on this machine.
+  want_packages slurm-wlm munge iproute2
+}
 part_bench() {
   need_packages libmimalloc2.0
   environment "$root/.venv-bench-2022" benches/requirements-2022.txt 11

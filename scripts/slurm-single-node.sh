@@ -10,7 +10,7 @@
 # Memory limits are enforced by cgroup where the memory controller can be written, else by polling (every second).
 set -euo pipefail
 
-programs=(munged munge slurmctld slurmd sbatch srun squeue scancel sinfo scontrol unshare setpriv ip)
+programs=(munged munge slurmctld slurmd sbatch srun squeue scancel sinfo scontrol unshare setpriv flock ip)
 namespaces=(--mount --pid --net --uts --ipc --fork --kill-child --mount-proc --propagation private)
 
 cannot() { echo "slurm-single-node: cannot run here: $*" >&2; exit 3; }
@@ -53,8 +53,8 @@ remove_cgroups() {
   done
 }
 
-configuration() { # DIR NODE ENFORCEMENT
-  local dir=$1 node=$2 enforcement=$3 cpus memory_mib
+configuration() { # NODE ENFORCEMENT
+  local node=$1 enforcement=$2 cpus memory_mib
   cpus=$(nproc)
   memory_mib=$(($(awk '/^MemTotal/ {print int($2 / 1024)}' /proc/meminfo) * 8 / 10))
   cat <<CONF
@@ -63,14 +63,14 @@ SlurmctldHost=$node(127.0.0.1)
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket=$dir/munge.socket
+AuthInfo=socket=/etc/slurm/munge.socket
 CredType=cred/munge
-StateSaveLocation=$dir/state
-SlurmdSpoolDir=$dir/spool
-SlurmctldPidFile=$dir/slurmctld.pid
-SlurmdPidFile=$dir/slurmd.pid
-SlurmctldLogFile=$dir/slurmctld.log
-SlurmdLogFile=$dir/slurmd.log
+StateSaveLocation=/etc/slurm/state
+SlurmdSpoolDir=/etc/slurm/spool
+SlurmctldPidFile=/etc/slurm/slurmctld.pid
+SlurmdPidFile=/etc/slurm/slurmd.pid
+SlurmctldLogFile=/etc/slurm/slurmctld.log
+SlurmdLogFile=/etc/slurm/slurmd.log
 SlurmctldPort=16817
 SlurmdPort=16818
 MpiDefault=none
@@ -120,7 +120,7 @@ idle() { [ "$(timeout 2 sinfo --noheader --format %T)" = idle ]; }
 
 # Runs as process 1 of the namespaces.
 inside() { # DIR NODE COMMAND...
-  local dir=$1 node=$2 enforcement
+  local dir=$1 node=$2 enforcement at=/etc/slurm
   shift 2
   export PATH=$PATH:/usr/sbin:/sbin
   hostname "$node"
@@ -129,19 +129,17 @@ inside() { # DIR NODE COMMAND...
   ip address add 192.0.2.1/32 dev lo
   printf '127.0.0.1 localhost %s\n' "$node" >"$dir/hosts"
   mount --bind "$dir/hosts" /etc/hosts
+  # Everything of the cluster is in DIR, under the compiled-in path of the configuration: the Snakemake plugin drops
+  # SLURM_CONF from the environment of its inner srun, and the paths of sockets are short whatever DIR is.
+  mount --bind "$dir" $at
   enforcement=$(enforcement)
-  remove_cgroups "$node"
-  configuration "$dir" "$node" "$enforcement" >"$dir/etc/slurm.conf"
+  configuration "$node" "$enforcement" >$at/slurm.conf
   [ "$enforcement" = polling ] ||
     printf '%s\n' "CgroupPlugin=$enforcement" CgroupMountpoint=/sys/fs/cgroup CgroupAutomount=no ConstrainCores=yes \
-      ConstrainRAMSpace=yes ConstrainSwapSpace=no AllowedRAMSpace=100 >"$dir/etc/cgroup.conf"
-  # At the compiled-in path: the Snakemake plugin drops SLURM_CONF from the environment of its inner srun.
-  mount --bind "$dir/etc" /etc/slurm
-  # The socket lies in DIR, so a munged of the machine is not in the way. `--force`: DIR may be below a writable folder.
-  munged --force --key-file="$dir/munge.key" --socket="$dir/munge.socket" --pid-file="$dir/munged.pid" \
-    --log-file="$dir/munged.log" --seed-file="$dir/munge.seed" 2>"$dir/munged.err" ||
-    die "munged does not start: $(tail -n 1 "$dir/munged.err"); log: $dir/munged.log"
-  await munge --no-input --socket="$dir/munge.socket" || die "munged does not answer; log: $dir/munged.log"
+      ConstrainRAMSpace=yes ConstrainSwapSpace=no AllowedRAMSpace=100 >$at/cgroup.conf
+  munged --key-file=$at/munge.key --socket=$at/munge.socket --pid-file=$at/munged.pid --log-file=$at/munged.log \
+    --seed-file=$at/munge.seed 2>$at/munged.err || die "munged does not start: $(tail -n 1 $at/munged.err)"
+  await munge --no-input --socket=$at/munge.socket || die "munged does not answer; log: $dir/munged.log"
   slurmctld -c || die "slurmctld does not start; log: $dir/slurmctld.log"
   slurmd -N "$node" || die "slurmd does not start; log: $dir/slurmd.log"
   await idle || die "the node does not become idle (sinfo says $(timeout 2 sinfo --noheader --format %T 2>&1)); logs: $dir"
@@ -149,7 +147,7 @@ inside() { # DIR NODE COMMAND...
 
   local code=0
   "$@" || code=$?
-  # When this process ends, the kernel kills what is left; the cgroups of its jobs can then be removed.
+  # When this process ends, the kernel ends what is left.
   exit "$code"
 }
 
@@ -157,16 +155,21 @@ run() { # DIR COMMAND...
   local dir=$1 node code=0
   shift
   check
-  rm -rf "$dir"
-  mkdir -p "$dir"/{etc,state,spool}
+  mkdir -p "$dir"
   dir=$(cd "$dir" && pwd -P)
-  # A node, and with it its cgroups, is named after its folder: two checkouts do not meet.
+  # Held by every process of the cluster, so released by the kernel with the last of them.
+  exec 9>"$dir.lock"
+  flock --nonblock 9 || die "another cluster is running in $dir"
+  # A node, and with it its cgroups, is named after its folder: two checkouts do not meet, and what a run left behind that
+  # was killed is found by the next.
   node=halo$(cksum <<<"$dir" | cut -d' ' -f1)
-  # (a socket's path has at most 107 bytes)
-  [ ${#dir} -le 90 ] || die "the path $dir is too long for a socket: at most 90 characters"
+  remove_cgroups "$node"
+  rm -rf "$dir"
+  mkdir -m 711 "$dir"
+  mkdir "$dir/state" "$dir/spool"
   head -c 128 /dev/urandom >"$dir/munge.key"
   chmod 400 "$dir/munge.key"
-  # Ends with its parent, and process 1 with it, and everything else with that.
+  # Ends with this process, and process 1 of the namespaces with it, and with that everything else.
   setpriv --pdeathsig KILL unshare "${namespaces[@]}" "${BASH_SOURCE[0]}" inside "$dir" "$node" "$@" || code=$?
   remove_cgroups "$node"
   exit "$code"
