@@ -30,15 +30,29 @@ fn main() {
         println!("cargo::rerun-if-env-changed={name}");
     }
     let sources = [
+        "src/compile_edit.cc",
+        "src/edit.cc",
+        "src/expand.cc",
+        "src/flat.cc",
+        "src/flat_rank.cc",
+        "src/flat_symmetry.cc",
+        "src/flat_write.cc",
         "src/kernel.cc",
+        "src/lane.cc",
+        "src/light_parse.cc",
+        "src/log.cc",
+        "src/routes.cc",
         "src/rule.cc",
         "src/sites.cc",
-        "src/lane.cc",
+        "src/state.cc",
     ];
     for file in sources.iter().chain(&[
-        "src/kernel.h",
+        "src/flat.h",
         "src/internal.h",
+        "src/kernel.h",
         "src/lane.h",
+        "src/row_note.h",
+        "src/state.h",
         "src/trycatch.h",
     ]) {
         println!("cargo::rerun-if-changed={file}");

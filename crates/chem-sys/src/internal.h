@@ -33,6 +33,8 @@ struct Rule {
   std::vector<std::pair<unsigned, unsigned>> shared_maps;
   int64_t max_sites = -1;
   bool exclude_sugar_like = false;
+  // Equal for rules whose sites are the same on every parent.
+  std::string looks_for;
   // What every molecule with a match contains.
   std::vector<Needed> needs;
 };

@@ -64,12 +64,16 @@ struct CompiledEdit {
 };
 CompiledEdit compile_edit(const Rule &rule);
 
+// Elements whose valence model has no surprises at a site; everything else is left to the full route.
+bool is_plain_element(int atomic_num);
+bool is_stereo(const RDKit::Bond &bond);
+
 // Organic subset, bonds, rings and branches; of the brackets only `[nH]`. No stereo, charges, isotopes, radicals, metals
 // or fragments, which are what sanitising would have to look at.
 bool is_plain_text(const std::string &smiles);
 
 // Reads canonical SMILES that this RDKit wrote, without sanitising again; null where that could tell another molecule
-// than the full parse, or where the text is not of that kind.
+// than the full parse. `is_plain_text` holds for the text.
 RDKit::ROMOL_SPTR parse_light(const std::string &smiles);
 
 // What decides, once per parent, whether edits are exact on it, and what they must look after.
@@ -82,9 +86,14 @@ EditLane lane_of(const RDKit::ROMol &mol, const std::string &text);
 bool site_allows(const Edit &edit, const RDKit::ROMol &mol, const Site &site);
 
 // The product, ready to be written by `write_edited`; null, or an exception from RDKit's valence check, sends the site to
-// the full route. `origins`, if wanted, receives the parent atom of every product atom, -1 for added ones.
+// the full route. `origins`, if wanted, receives the parent atom of every product atom, -1 for added ones; `touched` the
+// mapped atoms and the added ones, in the order of the edit.
 std::unique_ptr<RDKit::RWMol> apply_edit(const Edit &edit, const RDKit::ROMol &parent, const Site &site,
-                                        std::vector<int> *origins);
+                                        std::vector<int> *origins, std::vector<RDKit::Atom *> *touched = nullptr);
+
+// The text of an atom that needs no bracket, else null; and of one that may need one.
+const char *plain_symbol(const RDKit::Atom &atom);
+std::string bracket_symbol(const RDKit::Atom &atom);
 
 // Canonical SMILES of a molecule of one fragment, equal to `MolToSmiles`, without its copy. `order` receives the atom order
 // of the text. The molecule is used up.

@@ -107,6 +107,8 @@ Rule compile_rule(const std::string &smirks, const std::string &query, int64_t m
     rule.query = std::move(pattern);
   }
   rule.needs = needs_of(*rule.reactant);
+  rule.looks_for = reactant_text(smirks) + ' ' + (rule.query ? query : "") + ' ' + std::to_string(max_sites) +
+                   (exclude_sugar_like ? " masked" : "");
   take_log();
   return rule;
 }
