@@ -259,3 +259,46 @@ fn types_come_from_all_rows() {
     assert_eq!(batch.column(4).null_count(), 5000);
     assert_eq!(batch.column(5).as_string::<i32>().value(4999), "x");
 }
+
+/// Found by fuzzing: a gzip member of two bytes ended the block in the middle of the mark, which became a SMILES.
+#[test]
+fn a_byte_order_mark_cut_by_a_block_is_still_one() {
+    let text = b"\xef\xbb\xbfCCO ethanol\n";
+    for cut in 0..=3 {
+        let mut packed = Vec::new();
+        for piece in [&text[..cut], &text[cut..]] {
+            let mut gz = flate2::write::GzEncoder::new(packed, flate2::Compression::fast());
+            gz.write_all(piece).unwrap();
+            packed = gz.finish().unwrap();
+        }
+        let (_dir, path) = file("a.smi.gz", &packed);
+        let (rows, rejects) = read(&path, Format::Smiles);
+        assert_eq!(rows, [(1, vec!["CCO".to_owned(), "ethanol".to_owned()])]);
+        assert!(rejects.is_empty(), "cut {cut}");
+    }
+    // No mark: what was looked at is read.
+    for short in ["C", "CC", "CCO"] {
+        let (_dir, path) = file("a.smi", short.as_bytes());
+        assert_eq!(read(&path, Format::Smiles).0[0].1[0], short);
+    }
+}
+
+/// The last column would have taken the rest of the line, tabs and all.
+#[test]
+fn a_header_of_too_many_columns_is_refused() {
+    for (format, separator) in [(Format::Tsv, "\t"), (Format::Csv, ",")] {
+        let header = |columns: usize| {
+            let names: Vec<String> = (1..columns).map(|i| format!("c{i}")).collect();
+            format!("smiles{separator}{}\n", names.join(separator))
+        };
+        let (_dir, path) = file("wide", header(16 << 10).as_bytes());
+        let reader = RecordReader::open(&path, format, None, 24).unwrap();
+        assert_eq!(reader.columns().len(), 16 << 10, "{format}");
+        for columns in [(16 << 10) + 1, 20_000] {
+            let (_dir, path) = file("wide", header(columns).as_bytes());
+            let error = RecordReader::open(&path, format, None, 24).unwrap_err();
+            let error = error.to_string();
+            assert!(error.contains("16384 columns"), "{format}: {error}");
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! Splitting text into records without ever holding more than [`MOST_RECORD_BYTES`] of one.
 
 use std::fmt;
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Cursor, Read};
 use std::path::{Path, PathBuf};
 
 use crate::TableError;
@@ -12,6 +12,8 @@ use crate::text::Format;
 pub const MOST_RECORD_BYTES: usize = 1 << 20;
 /// Most fields of a record.
 const MOST_FIELDS: usize = 16 << 10;
+/// In front of UTF-8 text, as some spreadsheets write it.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Bytes of a rejected record that are kept.
 const EXCERPT_BYTES: usize = 1000;
 
@@ -164,13 +166,18 @@ impl RecordReader {
             Format::Tsv => Splitter::Tsv,
             Format::Smiles => Splitter::Smiles,
         };
-        let head = source.fill_buf().map_err(|e| read_error(path, &e))?;
-        if head.starts_with(b"\xef\xbb\xbf") {
-            source.consume(3);
+        // A block may end in the middle of a byte order mark: as many bytes as it has are taken, and given back.
+        let mut head = Vec::with_capacity(BYTE_ORDER_MARK.len());
+        Read::by_ref(&mut source)
+            .take(BYTE_ORDER_MARK.len() as u64)
+            .read_to_end(&mut head)
+            .map_err(|e| read_error(path, &e))?;
+        if head == BYTE_ORDER_MARK {
+            head.clear();
         }
         let mut reader = Self {
             path: path.to_owned(),
-            source,
+            source: Box::new(Cursor::new(head).chain(source)),
             splitter,
             columns: vec!["smiles".to_owned(), "name".to_owned()],
             smiles: 0,
@@ -210,14 +217,17 @@ impl RecordReader {
                 line,
                 too_long: true,
             } => {
-                return Err(wrong(
-                    &self.path,
-                    line,
-                    "the header line is longer than 1 MiB",
-                ));
+                let detail = format!(
+                    "the header line is longer than 1 MiB or has more than {MOST_FIELDS} columns"
+                );
+                return Err(wrong(&self.path, line, &detail));
             }
             Raw::Record { line, .. } => line,
         };
+        if buffers.bounds.len() > MOST_FIELDS {
+            let detail = format!("the header line has more than {MOST_FIELDS} columns");
+            return Err(wrong(&self.path, line, &detail));
+        }
         let text = std::str::from_utf8(&buffers.text)
             .map_err(|_| wrong(&self.path, line, "the header line is not valid UTF-8"))?;
         let columns: Vec<String> = buffers
