@@ -13,4 +13,4 @@ pub mod sidecar;
 
 pub use flags::Common;
 pub use progress::Progress;
-pub use run::{Outcome, PARENT_VARIABLE, main, version};
+pub use run::{Outcome, PARENT_VARIABLE, legible, main, version};

@@ -110,7 +110,33 @@ fn follow_parent() {
 
 fn complain(name: &str, text: &str) {
     // A closed stderr leaves nobody to tell; the exit code still speaks.
-    let _ = writeln!(io::stderr().lock(), "{name}: {text}");
+    let _ = writeln!(io::stderr().lock(), "{name}: {}", legible(text));
+}
+
+/// Most bytes of a message; a key of a hostile file can be as long as the file.
+const MOST_MESSAGE_BYTES: usize = 4 << 10;
+
+/// The text of an error as a terminal may show it: messages quote what stands in files, and a file can hold escape
+/// sequences. Control characters other than line breaks are escaped; what is too long loses its middle.
+#[must_use]
+pub fn legible(text: &str) -> String {
+    let shown = |c: char| -> String {
+        if c.is_control() && c != '\n' {
+            c.escape_default().collect()
+        } else {
+            c.into()
+        }
+    };
+    if text.len() <= MOST_MESSAGE_BYTES {
+        return text.chars().map(shown).collect();
+    }
+    // The end holds the cause and the hint.
+    let head = text.floor_char_boundary(MOST_MESSAGE_BYTES / 2);
+    let tail = text.ceil_char_boundary(text.len() - MOST_MESSAGE_BYTES / 2);
+    let mut out: String = text[..head].chars().map(shown).collect();
+    out.push_str(&format!(" [… {} bytes …] ", tail - head));
+    out.extend(text[tail..].chars().map(shown));
+    out
 }
 
 fn start_log(flags: &Common) -> anyhow::Result<()> {
@@ -178,6 +204,18 @@ mod tests {
         for bad in ["x --memory-limit 64", "x --memory-limit 0MiB", "x -v -q"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn messages_cannot_drive_the_terminal() {
+        assert_eq!(
+            legible("unknown field `\u{1b}[2J\u{9b}`\nhint: é"),
+            "unknown field `\\u{1b}[2J\\u{9b}`\nhint: é"
+        );
+        let long = format!("key `{}` is unknown", "é".repeat(100_000));
+        let shown = legible(&long);
+        assert!(shown.len() < MOST_MESSAGE_BYTES + 64, "{}", shown.len());
+        assert!(shown.starts_with("key `é") && shown.ends_with("` is unknown"));
     }
 
     #[test]
