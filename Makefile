@@ -24,8 +24,9 @@ build: ## release binaries in target/release
 	cargo build --locked --release --workspace --bins
 
 .PHONY: test
-test: setup-test fmt lint ## install what is missing, then format, lint and every test
+test: setup-test fmt lint ## install what is missing, then format, lint, every test and 5 seconds of each fuzz target
 	cargo test --locked --workspace --no-fail-fast
+	scripts/fuzz.sh
 
 .PHONY: fmt
 fmt: setup-test ## is everything formatted? (nothing is changed)
@@ -55,6 +56,12 @@ soak: ## all 68,000 natural products through 1X and every rule, on 2 cores and 2
 torture: setup-test ## 200 random kills of both engines; the products must come out the same
 	cargo build --locked --release --workspace --bins
 	HALOCLINE_KILLS=200 cargo test --locked --release -p halocline-tests --test kills -- --nocapture
+
+# e.g. `make fuzz SECONDS=60 TARGETS="rules text"`
+SECONDS ?= 600
+.PHONY: fuzz
+fuzz: ## fuzz every target for SECONDS (600), or those in TARGETS; corpora stay in target/fuzz
+	scripts/fuzz.sh $(SECONDS) $(TARGETS)
 
 .PHONY: clean
 clean: ## remove what was built and computed: target, results, the Python environments

@@ -134,6 +134,7 @@ fn libraries_depend_downwards_only() {
             &["budget", "cascade", "chem", "cli", "rules", "table"],
         ),
         ("validate-parquet", &["budget", "cascade", "cli", "table"]),
+        ("fuzz", &["cli", "plan", "rules", "table"]),
         ("tests", &[]),
     ]);
     let graph = Graph::of_workspace();
