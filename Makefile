@@ -24,7 +24,7 @@ build: ## release binaries in target/release
 	cargo build --locked --release --workspace --bins
 
 .PHONY: test
-test: setup-test fmt lint ## install what is missing, then format, lint, every test and 5 seconds of each fuzz target
+test: setup-test fmt lint ## install what is missing, then format, lint, every test and a short run of each fuzz target
 	cargo test --locked --workspace --no-fail-fast
 	scripts/fuzz.sh
 
@@ -44,18 +44,27 @@ setup-test:
 	@scripts/setup.sh build workflow test
 
 .PHONY: bench
-bench: build ## the benchmarks; raw runs land in benches/runs, tables in benches/RESULTS.md
+bench: build bench-memory ## the benchmarks; raw runs land in benches/runs, tables in benches/RESULTS.md
 	@scripts/setup.sh test bench
 	benches/run
+
+# Needs 15 GB of disk in target/.
+.PHONY: bench-memory
+bench-memory: build ## the memory tests with 50 million rows (`make bench-memory ROWS=8000000`: with fewer); part of bench
+	cargo build --locked --release --workspace --examples
+	HALOCLINE_ROWS=$(or $(ROWS),50000000) cargo test --locked --release -p halocline-tests --test memory_merge \
+		--test memory_split_validate --test transform_memory -- --nocapture --test-threads 1 \
+		2>&1 | tee benches/runs/memory.txt
 
 .PHONY: soak
 soak: ## all 68,000 natural products through 1X and every rule, on 2 cores and 2 GiB, unattended
 	scripts/soak.sh
 
 .PHONY: torture
-torture: setup-test ## 200 random kills of both engines; the products must come out the same
+torture: setup-test ## 200 random kills of both engines, 1,000 flipped bits in every kind of file
 	cargo build --locked --release --workspace --bins
 	HALOCLINE_KILLS=200 cargo test --locked --release -p halocline-tests --test kills -- --nocapture
+	HALOCLINE_DAMAGES=1000 cargo test --locked --release -p halocline-tests --test corruption --test hostile -- --nocapture
 
 # e.g. `make fuzz SECONDS=60 TARGETS="rules text"`
 SECONDS ?= 600

@@ -3,8 +3,9 @@
 # corpora, logs, and the inputs that failed in target/fuzz.
 #
 # usage: scripts/fuzz.sh [SECONDS [TARGET...]]
-#   without SECONDS: 5 seconds of each target from the seeds alone, always with the same random numbers (`make test`).
-#     Coverage is counted in this workspace's crates; the outside ones are those the tests were built with.
+#   without SECONDS (`make test`): a fixed number of inputs of each target, from the seeds alone and always with the same
+#     random numbers; about ten seconds each. Coverage is counted in this workspace's crates; the outside ones are those
+#     the tests were built with.
 #   SECONDS: so long for each target, going on from the corpus of earlier runs. cargo-fuzz builds everything with
 #     coverage, the decoders of Parquet, YAML and JSON too: about ten minutes of one core, once.
 # Two targets run beside each other. Exit code 1 when an input failed; 2 when a target could not be built or started.
@@ -48,7 +49,7 @@ cargo build --quiet --locked -p halocline-split -p halocline-dedup-merge
 
 # Real files, small: mutations of a small file reach further in the same time.
 make_seeds() {
-  local seeds=$work/seeds made=$work/made bin=$root/target/debug rows=$root/data/np_700.tsv file
+  local seeds=$work/seeds made=$work/made bin=$root/target/debug rows=$root/data/np_700.tsv file refused=0
   rm -rf "$seeds" "$made"
   mkdir -p "$made" && for target in "${all[@]}"; do mkdir -p "$seeds/$target"; done
   head -9 "$rows" >"$made/rows.tsv"
@@ -58,8 +59,16 @@ make_seeds() {
 
   cp configs/halogens.yaml configs/transforms.yaml "$seeds/rules"
   for file in tests/cases/*/rules.yaml; do cp "$file" "$seeds/rules/$(basename "$(dirname "$file")").yaml"; done
-  cp configs/pipeline.yaml "$seeds/config"
+  printf 'transforms:\n- {name: A, scope_classes: [x], smirks: "[c:1]O>>[c:1]N"}\n' >"$seeds/rules/one.yaml"
+  printf 'halogens: [F]\nreactions:\n- {name: AX, smirks: "[c:1]>>[c:1]X"}\nclasses:\n- {name: x, depth_1: [AX]}\n' \
+    >"$seeds/rules/one-halogen.yaml"
+  # What must be refused by a hair: from here, one wrong character in a check is enough.
+  for file in a/b .a 'a b' "$(printf 'a%.0s' {1..129})"; do
+    printf 'transforms:\n- {name: "%s", scope_classes: [x], smirks: "C>>N"}\n' "$file" >"$seeds/rules/refused-$((refused += 1)).yaml"
+  done
+  grep -v '^ *#' configs/pipeline.yaml >"$seeds/config/pipeline.yaml"
   cp "$made/split/plan.json" "$seeds/plan"
+  tr -d ' \n' <"$made/split/plan.json" >"$seeds/plan/compact.json"
   cp "$made"/split/*.stats.json "$made/merged.parquet.stats.json" "$seeds/sidecar"
   cp "$made/split/library.parquet" "$made/merged.parquet" "$seeds/library"
   cp "$made/rows.tsv" "$seeds/text"
@@ -82,7 +91,14 @@ run_target() {
   esac
   if [ "$seconds" = short ]; then
     corpus=$(mktemp -d "$work/short.XXXXXX")
-    options+=(-max_total_time=5 -seed=1)
+    # Counts and not seconds: a busy machine tries the same inputs. The time only bounds what has gone wrong.
+    local runs=40000
+    case $target in
+      plan | sidecar) runs=200000 ;;
+      rules) runs=80000 ;;
+      text) runs=15000 ;;
+    esac
+    options+=(-seed=1 "-runs=$runs" -max_total_time=120)
   else
     corpus=$work/corpus/$target
     mkdir -p "$corpus"
@@ -92,11 +108,11 @@ run_target() {
   "$binaries/$target" "${options[@]}" -artifact_prefix="$work/failed/$target/" "$corpus" "$work/seeds/$target" \
     >"$log" 2>&1 || code=$?
   [ "$seconds" != short ] || rm -rf "$corpus"
-  local covered runs
+  local covered tried
   covered=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -1)
-  runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+  tried=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
   if [ $code -eq 0 ]; then
-    printf 'fuzz %-8s ok: %s inputs, %s points covered, %s MiB\n' "$target" "${runs:-?}" "${covered:-?}" \
+    printf 'fuzz %-8s ok: %s inputs, %s points covered, %s MiB\n' "$target" "${tried:-?}" "${covered:-?}" \
       "$(sed -n 's/^stat::peak_rss_mb: *//p' "$log")"
     return
   fi
