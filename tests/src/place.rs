@@ -1,5 +1,7 @@
 //! A folder in which the whole pipeline runs on a cut of the demo's molecules, under either engine.
 
+use nix::unistd::Pid;
+
 use crate::{bin_dir, command, np_700, root, run, workflow_bin_dir};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -74,6 +76,12 @@ impl Place {
         snakemake
     }
 
+    /// Whether a Snakemake that was killed has left its lock.
+    pub fn is_locked(&self) -> bool {
+        let locks = fs_err::read_dir(self.dir.join(".snakemake/locks"));
+        locks.is_ok_and(|mut files| files.next().is_some())
+    }
+
     /// What a person does after Snakemake was killed: `snakemake --unlock`.
     pub fn unlock(&self) {
         run(self.snakemake().arg("--unlock"));
@@ -125,4 +133,27 @@ impl Place {
     pub fn report(&self) -> PathBuf {
         self.results().join("report/transform_pipeline_report.json")
     }
+}
+
+/// Every process below `root`, from /proc.
+pub fn processes_below(root: u32) -> Vec<Pid> {
+    let pid = |number: &str| number.parse().ok().map(Pid::from_raw);
+    let mut found: Vec<Pid> = pid(&root.to_string()).into_iter().collect();
+    let mut next = 0;
+    while let Some(&parent) = found.get(next) {
+        next += 1;
+        let tasks = std::fs::read_dir(format!("/proc/{parent}/task"));
+        for task in tasks.into_iter().flatten().filter_map(Result::ok) {
+            // A process may end while it is looked at.
+            let text = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            found.extend(text.split_whitespace().filter_map(pid));
+        }
+    }
+    found.split_off(1)
+}
+
+/// The name of a process; empty when it has ended.
+pub fn process_name(pid: Pid) -> String {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    name.trim().to_owned()
 }

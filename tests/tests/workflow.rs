@@ -1,8 +1,13 @@
 //! The whole pipeline on ten molecules of each class, under both engines, with the binaries of this profile.
 
-use halocline_tests::place::{JOBS, LIBRARIES, Place};
+#![expect(clippy::unwrap_used, reason = "a failed precondition is a failed test")]
+
+use halocline_tests::place::{JOBS, LIBRARIES, Place, process_name, processes_below};
 use halocline_tests::{json, run, scratch, table};
+use nix::sys::signal::{Signal, kill};
 use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 #[test]
 fn snakemake_and_drive_make_the_same_bytes() {
@@ -60,4 +65,40 @@ fn snakemake_and_drive_make_the_same_bytes() {
     let name = "transforms/polyphenol-2X_FG_PHENOL_OH__OH__TO__OMe/products.parquet";
     let products = table(&by_drive.results().join(name));
     assert!(products["rows"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn no_job_outlives_a_snakemake_that_was_killed() {
+    let dir = scratch();
+    let place = Place::new(dir.path().join("killed"), 10);
+    let mut engine = place.snakemake();
+    let mut engine = engine
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(120);
+    let job = loop {
+        let processes = processes_below(engine.id());
+        let tool = |pid: &&nix::unistd::Pid| process_name(**pid).starts_with("halo-transform");
+        if let Some(job) = processes.iter().find(tool) {
+            break *job;
+        }
+        assert!(Instant::now() < deadline, "no job was started");
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    // Stopped, it cannot end by having done its work.
+    kill(job, Signal::SIGSTOP).unwrap();
+    let processes = processes_below(engine.id());
+    engine.kill().unwrap();
+    engine.wait().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while let Some(pid) = processes.iter().find(|pid| kill(**pid, None).is_ok()) {
+        let name = process_name(*pid);
+        if Instant::now() >= deadline {
+            kill(*pid, Signal::SIGKILL).unwrap();
+            panic!("{name} outlived Snakemake");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }

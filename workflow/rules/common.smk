@@ -4,7 +4,9 @@
 # a record per completed job. Here the record is an output like any other: it is written last, and
 # `plan --settle` sets aside the records that no longer hold, so a missing record is what makes a
 # job run, and the jobs that need it. All inputs are `ancient`: no time stamp decides anything.
+import shutil
 import sys
+import time
 
 import yaml
 from snakemake.exceptions import WorkflowError
@@ -20,6 +22,8 @@ validate(config, str(Path(workflow.basedir) / "workflow/schemas/config.schema.ya
 def load_plan():
     """Folder of the binaries, and the job table of the configuration in use."""
     try:
+        if workflow.is_main_process:
+            jobtable.check_input_columns(config)
         bin_dir = jobtable.find_bin_dir(config, workflow.basedir)
         source = workflow.overwrite_configfiles or ["configs/pipeline.yaml"]
         parsed = yaml.safe_load(Path(source[0]).read_text())
@@ -37,14 +41,19 @@ for reason in PLAN.reasons():
 R = PLAN.results
 RECORDS = f"{R}/work/jobs"
 CLASSES_TO_MAKE = PLAN.classes_to_make()
+STARTED = time.time()
 MEM_RESERVE_MB = int(config.get("mem_reserve_mb", 0))
 
 # The binaries carry the prefix halo-, so nothing else on PATH is shadowed.
 shell.prefix(f"set -euo pipefail; export PATH={str(BIN_DIR)!r}:$PATH; ")
 
-# What every job runs - its own command line, then the record that it is complete.
+# What every job runs: its own command line, then the record that it is complete. The kernel ends it when this process
+# ends, however it ends; without `setpriv` (util-linux) a job may outlive a Snakemake that was killed, and then writes
+# the same bytes, whole, under the same names.
+FOLLOW = "setpriv --pdeathsig KILL" if shutil.which("setpriv") else ""
+JOB = Path(workflow.basedir) / "workflow/scripts/job.sh"
 RUN = (
-    "{params.command} > {log} 2>&1 && halo-drive record {params.record:q} >> {log} 2>&1"
+    f"exec {FOLLOW} bash {str(JOB)!r} {{log:q}} {{params.record:q}} {{params.command}}"
 )
 
 

@@ -42,6 +42,8 @@ rule report:
 onerror:
     # The report says what failed; the jobs that did not are complete.
     shell(f"{jobtable.command_line(PLAN.job('report', 'report'))} || true")
+    for line in PLAN.failures(STARTED):
+        print(f"halocline: {line}", file=sys.stderr)
     print(
         f"halocline: some jobs failed; {R}/report/index.html says which. The same command goes on from here.",
         file=sys.stderr,

@@ -4,6 +4,8 @@ Responsible for finding halo-drive, passing it the configuration in use, and loo
 Knows nothing of Snakemake, so that it can be tested with plain Python.
 """
 
+import csv
+import gzip
 import json
 import os
 import shlex
@@ -59,6 +61,31 @@ def config_file(config, path, parsed):
     return str(copy)
 
 
+def check_input_columns(config):
+    """Refuses an input table whose header lacks a column that the configuration names, or has one twice.
+
+    Reads one line, of text tables with a header (.csv, .tsv, plain or .gz); halo-split checks every table when it reads it.
+    """
+    entry = config.get("input")
+    if not entry:
+        return
+    path = Path(entry["path"])
+    suffixes = path.suffixes[-2:] if path.suffix == ".gz" else path.suffixes[-1:]
+    delimiter = {".csv": ",", ".tsv": "\t"}.get(suffixes[0] if suffixes else "")
+    if delimiter is None:
+        return
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8-sig", errors="replace") as table:
+        names = next(csv.reader([table.readline(1 << 20)], delimiter=delimiter), [])
+    wanted = {"input.class_column": entry["class_column"], "input.smiles_column": entry.get("smiles_column")}
+    wanted |= {f"halogenate.keep[{n}]": name for n, name in enumerate(config.get("halogenate", {}).get("keep", []))}
+    for key, name in wanted.items():
+        if name and name not in names:
+            raise PlanError(f"the input table {path} has no column `{name}` ({key}); its columns are {', '.join(names)}")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise PlanError(f"the input table {path} has more than one column `{twice[0]}`")
+
+
 class JobTable:
     """Jobs by step and name."""
 
@@ -110,6 +137,15 @@ class JobTable:
     def records_of_results(self):
         return self.record_files(job for job in self.jobs.values() if job["step"] in RESULT_STEPS)
 
+    def failures(self, since):
+        """One line for each job that ran after `since` (seconds) and is not recorded as complete; then how many were not
+        reached because of them."""
+        open_jobs = [j for j in self.jobs.values() if not os.path.exists(record_file(self.results, j["id"]))]
+        failed = [job for job in open_jobs if is_newer(job["log"], since)]
+        lines = [f"failed: {job['id']}: {last_words(job['log'])}; log: {job['log']}" for job in failed]
+        waiting = len(open_jobs) - len(failed)
+        return lines + ([f"not done because of that: {waiting} jobs"] if failed and waiting else [])
+
     def inputs(self, job):
         """Input files by role, with the records of the jobs that make them under `records`.
 
@@ -125,6 +161,23 @@ class JobTable:
 def record_file(results, job_id):
     """Where halo-drive keeps the record that a job is complete."""
     return f"{results}/work/jobs/{job_id}.json"
+
+
+def is_newer(path, since):
+    try:
+        return os.stat(path).st_mtime >= since
+    except OSError:
+        return False
+
+
+def last_words(path):
+    """The last line of a log in which a program of ours says what happened, else its last line."""
+    with open(path, "rb") as log:
+        log.seek(0, os.SEEK_END)
+        log.seek(max(0, log.tell() - 4096))
+        lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
+    ours = [line for line in lines if line.startswith(("halo-", "halocline:"))]
+    return (ours or lines or ["it said nothing"])[-1]
 
 
 def is_complete(job):

@@ -1,5 +1,6 @@
 """Tests of jobtable.py: `python -m unittest discover workflow/scripts` (run by tests/tests/snakefile.rs)."""
 
+import gzip
 import json
 import os
 import tempfile
@@ -63,6 +64,77 @@ class Lookups(unittest.TestCase):
     def test_a_complete_job_names_only_inputs_that_exist(self):
         jobs = table(complete=True)
         self.assertEqual(jobs.inputs(jobs.job("merge", "a b")), {"rules": [__file__]})
+
+
+class Failures(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = Path(folder.name)
+        jobs = [
+            {"id": f"merge/{name}", "step": "merge", "name": name, "log": str(self.root / f"{name}.log")} for name in "abc"
+        ]
+        self.table = jobtable.JobTable({"results": str(self.root), "jobs": jobs})
+
+    def say(self, name, text, when):
+        log = self.root / f"{name}.log"
+        log.write_text(text)
+        os.utime(log, (when, when))
+
+    def test_a_job_that_ran_and_is_not_recorded_has_failed(self):
+        self.assertEqual(self.table.failures(since=100), [])
+        self.say("a", "halo-x: error: no space\nhint: make some\n", 100)
+        self.say("b", "of an earlier run\n", 99)
+        self.say("c", "fine\n", 101)
+        (self.root / "work/jobs/merge").mkdir(parents=True)
+        (self.root / "work/jobs/merge/c.json").touch()
+        self.assertEqual(
+            self.table.failures(since=100),
+            [
+                f"failed: merge/a: halo-x: error: no space; log: {self.root}/a.log",
+                "not done because of that: 1 jobs",
+            ],
+        )
+
+    def test_the_last_words_of_a_log(self):
+        for text, words in (
+            ("halo-x: broken: row 3\n  detail\n\n", "halo-x: broken: row 3"),
+            ("halo-x: a\nhalocline: killed\n", "halocline: killed"),
+            ("Traceback\nKilled\n", "Killed"),
+            ("", "it said nothing"),
+            ("x" * 9000 + "\nlast\n", "last"),
+        ):
+            self.say("a", text, 1)
+            self.assertEqual(jobtable.last_words(self.root / "a.log"), words)
+
+
+class InputColumns(unittest.TestCase):
+    def check(self, name, text, **changes):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / name
+            path.write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
+            entry = {"path": str(path), "class_column": "class", "smiles_column": "smiles", **changes}
+            jobtable.check_input_columns({"input": entry, "halogenate": {"keep": ["id"]}})
+
+    def test_tables_that_have_the_columns(self):
+        self.check("a.tsv", "id\tsmiles\tclass\tmore\n1\tC\tlipid\n")
+        self.check("a.csv.gz", '\ufeff"id",smiles,class\r\n')
+        self.check("a.tsv", "id\tSMILES\tclass\n", smiles_column=None)
+        # not looked into
+        self.check("a.parquet", "PAR1")
+        self.check("a.smi", "C methane\n")
+        jobtable.check_input_columns({"libraries": {}})
+
+    def test_tables_that_have_not(self):
+        for text, why in (
+            ("id\tsmiles\tklass\n", r"no column `class` \(input.class_column\); its columns are id, smiles, klass"),
+            ("id\tSMILES\tclass\n", r"no column `smiles` \(input.smiles_column\)"),
+            ("smiles\tclass\n", r"no column `id` \(halogenate.keep\[0\]\)"),
+            ("id\tsmiles\tclass\tid\n", "more than one column `id`"),
+            ("", "no column `class`"),
+        ):
+            with self.assertRaisesRegex(jobtable.PlanError, why):
+                self.check("a.tsv", text)
 
 
 class Configuration(unittest.TestCase):
