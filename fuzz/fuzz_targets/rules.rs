@@ -10,9 +10,9 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use halocline_fuzz::{MemoryFile, check_error, within};
+use halocline_fuzz::{MemoryFile, check_error, is_plain_file_name, within};
 use halocline_rules::{
-    Layout, MAX_LABEL_BYTES, MAX_PATTERN_BYTES, MAX_REACTIONS, Reaction, RuleFile, is_safe_name,
+    Layout, MAX_LABEL_BYTES, MAX_PATTERN_BYTES, MAX_REACTIONS, Reaction, RuleFile,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -41,7 +41,7 @@ fuzz_target!(|data: &[u8]| {
     let classes = rules.classes();
     assert!(classes.windows(2).all(|pair| pair[0] < pair[1]));
     for class in &classes {
-        assert!(is_safe_name(class));
+        assert!(is_plain_file_name(class));
         let first = rules.for_class(class, 1).expect("its own class");
         let deeper = rules.for_class(class, 2).expect("its own class");
         assert!(!first.is_empty() && deeper.starts_with(&first));
@@ -54,7 +54,11 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn check(reaction: &Reaction) {
-    assert!(is_safe_name(&reaction.id), "unsafe name {:?}", reaction.id);
+    assert!(
+        is_plain_file_name(&reaction.id),
+        "unsafe name {:?}",
+        reaction.id
+    );
     let patterns = [Some(&reaction.smirks), reaction.query_smarts.as_ref()];
     for pattern in patterns.into_iter().flatten() {
         assert!(!pattern.is_empty() && pattern.len() <= MAX_PATTERN_BYTES);

@@ -84,3 +84,16 @@ pub fn check_error(error: &dyn std::error::Error) {
     assert!(shown.len() <= 64 << 10, "{} bytes of error", shown.len());
     assert!(!shown.chars().any(|c| c.is_control() && c != '\n'));
 }
+
+/// Is this a file name that means itself? Said here once more, in other words than `halocline_rules::is_safe_name`:
+/// an oracle that asks the code under test finds nothing.
+#[must_use]
+pub fn is_plain_file_name(name: &str) -> bool {
+    let mut parts = Path::new(name).components();
+    let single = matches!(
+        (parts.next(), parts.next()),
+        (Some(std::path::Component::Normal(part)), None) if part == name
+    );
+    let odd = |c: char| !c.is_ascii_graphic() || "\"'`$&|;<>(){}[]*?!#~=%^,:@+\\/".contains(c);
+    single && name.len() <= 128 && !name.starts_with('.') && !name.contains(odd)
+}
