@@ -183,7 +183,8 @@ fn only_what_changed_runs_again() {
 #[test]
 fn a_failure_is_reported_and_the_rest_is_done() {
     let bench = Bench::new();
-    std::fs::write(bench.path("fail"), "merge*lipid*COCl 2\n").unwrap();
+    let fail = "merge*lipid*COCl 2\nvalidate*aa_peptide*ALIPH__NH2__TO__NHMe kill\n";
+    std::fs::write(bench.path("fail"), fail).unwrap();
     let text = said(&mut bench.snakemake(&["--cores", "4"]), 1);
     assert!(
         text.contains("halo-dedup-merge: error: told to fail"),
@@ -195,6 +196,7 @@ fn a_failure_is_reported_and_the_rest_is_done() {
     );
     for line in [
         "halocline: failed: merge/lipid-1X_FG_CARBOXYL__COOH__TO__COCl: halo-dedup-merge: error: told to fail; log: results/logs/merge/",
+        "halocline: failed: validate/aa_peptide-1X_FG_AMINE_ALIPH__NH2__TO__NHMe: halocline: halo-validate-parquet: killed by signal 9: by somebody",
         "halocline: not done because of that: 2 jobs",
     ] {
         assert!(text.contains(line), "{line} in {text}");
@@ -203,7 +205,7 @@ fn a_failure_is_reported_and_the_rest_is_done() {
     std::fs::remove_file(bench.path("fail")).unwrap();
     let calls = [
         ("halo-dedup-merge", 1),
-        ("halo-validate-parquet", 1),
+        ("halo-validate-parquet", 2),
         ("halo-report", 1),
     ];
     assert_eq!(bench.run(), counts(calls));
