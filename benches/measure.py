@@ -1,7 +1,9 @@
 """Runs a command and measures it from outside: wall time, CPU time of its whole process tree, and the largest sum of
-resident memory of the tree (PSS, so that shared pages count once), sampled ten times a second. Bytes and seconds."""
+resident memory of the tree (PSS, so that shared pages count once), sampled ten times a second; with `disk`, also the
+largest sum of what it has on disk there. Bytes and seconds."""
 
 import os
+import stat
 import subprocess
 import sys
 import time
@@ -34,28 +36,55 @@ def pss_bytes(pid):
     return 0
 
 
-def run(command, **kwargs):
-    """Returns {"wall_seconds", "cpu_seconds", "peak_bytes", "stdout"}; stops the benchmark when the command fails."""
+def disk_bytes(folder, pids):
+    """Of all files below `folder`, and of those files on its disk that a process has open and that have no name."""
+    found, device = {}, os.stat(folder).st_dev
+    paths = [path for path in Path(folder).rglob("*")]
+    for pid in pids:
+        try:
+            paths += list(Path(f"/proc/{pid}/fd").iterdir())
+        except OSError:
+            pass
+    for path in paths:
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        nameless = path.parts[1] == "proc" and status.st_nlink == 0
+        if stat.S_ISREG(status.st_mode) and status.st_dev == device and (nameless or path.parts[1] != "proc"):
+            found[status.st_ino] = status.st_blocks * 512
+    return sum(found.values())
+
+
+def run(command, disk=None, **kwargs):
+    """Returns {"wall_seconds", "cpu_seconds", "peak_bytes", "stdout"}, and "disk_bytes" when the folder `disk` is given;
+    stops the benchmark when the command fails."""
     start = time.monotonic()
     with subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, text=True, **kwargs) as process:
-        peak = 0
+        peak = largest = 0
         while True:
             pid, status, usage = os.wait4(process.pid, os.WNOHANG)
             if pid:
                 break
-            peak = max(peak, sum(map(pss_bytes, tree(process.pid))))
+            pids = tree(process.pid)
+            peak = max(peak, sum(map(pss_bytes, pids)))
+            if disk:
+                largest = max(largest, disk_bytes(disk, pids))
             time.sleep(0.1)
         wall = time.monotonic() - start
         process.returncode = os.waitstatus_to_exitcode(status)
         stdout = process.stdout.read()
     if process.returncode != 0:
         sys.exit(f"{' '.join(map(str, command))} ended with {process.returncode}")
-    return {
+    measured = {
         "wall_seconds": wall,
         "cpu_seconds": usage.ru_utime + usage.ru_stime,
         "peak_bytes": max(peak, usage.ru_maxrss * 1024),
         "stdout": stdout,
     }
+    if disk:
+        measured["disk_bytes"] = max(largest, disk_bytes(disk, []))
+    return measured
 
 
 def together(measured):

@@ -31,6 +31,8 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 BIN = ROOT / "target/release"
 WORK = ROOT / "target/bench"
+# SQLite falls from 117,000 to 32,000 rows a second on the way to 16 million.
+SQLITE_ROWS = 4_000_000
 CORES = 2
 QUESTIONS = ["ome", "rules16", "amine", "halogens1", "halogens2", "floor", "threads", "merge", "classes"]
 # No rule is for the class `other`.
@@ -313,26 +315,37 @@ def merge(rounds, rows):
     if len(list(data.glob("part-*.parquet"))) != 20:
         measure.run([*peers, "generate", data, str(rows)])
     inputs = sorted(data.glob("part-*.parquet"))
+    def ours(out, strategy):
+        flags = ["--threads", str(CORES), "--memory-limit", "256MiB", "--strategy", strategy, "--tmp-dir", out.parent]
+        return halo("dedup-merge", *inputs, "--out", out, *flags)
+
+    few = min(rows, SQLITE_ROWS)
     sides = {
-        "halocline": lambda out: halo(
-            "dedup-merge", *inputs, "--out", out, "--threads", str(CORES), "--memory-limit", "256MiB"
-        ),
-        "DuckDB": lambda out: [*peers, "duckdb", data, out],
-        "Polars": lambda out: [*peers, "polars", data, out],
+        "halocline": (rows, lambda out: ours(out, "auto")),
+        "halocline, spill": (rows, lambda out: ours(out, "spill")),
+        "DuckDB": (rows, lambda out: [*peers, "duckdb", data, out]),
+        "Polars": (rows, lambda out: [*peers, "polars", data, out]),
+        "SQLite": (few, lambda out: [*peers, "sqlite", data, out, str(few)]),
     }
     runs = {side: [] for side in sides}
     notes = {}
     for n in range(rounds):
-        for side, command in sides.items():
-            out = WORK / "merged.parquet"
-            runs[side].append(measure.run(command(out)))
+        for side, (its_rows, command) in sides.items():
+            folder = WORK / "merged"
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            out = folder / "merged.parquet"
+            runs[side].append(measure.run(command(out), disk=folder))
             if n == 0:
-                notes[side] = measure.run([*peers, "check", data, out])["stdout"].strip()
-    return {"question": "merge", "parents": rows, "products": rows, "runs": runs, "notes": notes}
+                notes[side] = measure.run([*peers, "check", data, out, str(its_rows)])["stdout"].strip()
+    notes["SQLite"] += f", the first {few:,} rows"
+    each = {side: its_rows for side, (its_rows, _) in sides.items()}
+    return {"question": "merge", "parents": rows, "products": rows, "rows": each, "runs": runs, "notes": notes}
 
 
 def medians(runs):
-    return {key: statistics.median(run[key] for run in runs) for key in ("wall_seconds", "cpu_seconds", "peak_bytes")}
+    keys = ["wall_seconds", "cpu_seconds", "peak_bytes"] + ["disk_bytes"] * ("disk_bytes" in runs[0])
+    return {key: statistics.median(run[key] for run in runs) for key in keys}
 
 
 def table(answers, machine):
@@ -340,8 +353,8 @@ def table(answers, machine):
         "# Benchmarks\n",
         f"Written by `benches/run` on {machine['date']}: {machine['cpu']}, {machine['cores']} cores, {machine['system']}.",
         f"Medians of alternating rounds (the column `rounds`); both sides use {CORES} cores. Raw runs: `benches/runs/`.\n",
-        "| question | side | rounds | parents | products | wall s | CPU s | peak MiB | products/s/core | ratio |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| question | side | rounds | parents | products | wall s | CPU s | peak MiB | disk MiB | products/s/core | ratio |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for answer in answers:
         if not answer["runs"]:
@@ -349,20 +362,23 @@ def table(answers, machine):
         first = medians(next(iter(answer["runs"].values())))
         for side, runs in answer["runs"].items():
             m = medians(runs)
-            rate = answer["products"] / m["wall_seconds"] / (1 if "alone" in side or side == "one thread" else CORES)
-            ratio = m["wall_seconds"] / first["wall_seconds"]
+            one_core = "alone" in side or side in ("one thread", "SQLite")
+            share = answer["rows"][side] / answer["products"] if "rows" in answer else 1
+            rate = answer["products"] * share / m["wall_seconds"] / (1 if one_core else CORES)
+            ratio = m["wall_seconds"] / first["wall_seconds"] / share
             if answer["question"] == "floor":
                 ratio = first["cpu_seconds"] / m["cpu_seconds"]
             side += f" ({answer['notes'][side]})" if side in answer.get("notes", {}) else ""
             lines.append(
-                f"| {answer['question']} | {side} | {len(runs)} | {answer['parents']:,} | {answer['products']:,} "
+                f"| {answer['question']} | {side} | {len(runs)} "
+                f"| {answer['parents'] * share:,.0f} | {answer['products'] * share:,.0f} "
                 f"| {m['wall_seconds']:.1f} | {m['cpu_seconds']:.1f} | {m['peak_bytes'] / 2**20:.0f} "
-                f"| {rate:,.0f} | {ratio:.2f} |"
+                f"| {'%.0f' % (m['disk_bytes'] / 2**20) if 'disk_bytes' in m else ''} | {rate:,.0f} | {ratio:.2f} |"
             )
     lines += [
         "",
-        "`ratio`: wall time of the side over ours; for `floor`, our CPU time over that of `MolToSmiles` alone.",
-        "`products`: before deduplication. For the merge, rows.\n",
+        "`ratio`: wall time of the side over ours, per row where it took fewer; for `floor`, our CPU time over that of",
+        "`MolToSmiles` alone. `products`: before deduplication. For the merge, rows. `disk`: at most at once, output included.\n",
     ]
     for answer in answers:
         if answer["question"] == "classes":
