@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
-use halocline_budget::Reservation;
+use halocline_budget::{Reservation, release_idle_pages};
 use halocline_table::{Kind, LIBRARY_ROW_GROUP_BYTES, Meta, Published, TableWriter, WriterOptions};
 
 use crate::job::{Counts, Job, cover};
@@ -14,6 +14,9 @@ use crate::profile::Profile;
 const OPTIONS: WriterOptions = WriterOptions {
     row_group_bytes: LIBRARY_ROW_GROUP_BYTES,
 };
+
+/// Bytes by which an unfinished page of a library can be larger than [`TableWriter::reserve_bytes`] takes it to be.
+const LARGER_PAGE_BYTES: u64 = (512 - 128) << 10;
 
 /// Raw rows that wait for a library before they are written.
 pub(crate) const BATCH_BYTES: usize = 128 << 10;
@@ -38,8 +41,12 @@ pub(crate) struct Finished {
 impl Library {
     /// Bytes to reserve for a library of this schema.
     pub(crate) fn reserve_bytes(schema: &Schema) -> u64 {
-        // Waiting rows grow by doubling, and are sliced while they are written.
-        TableWriter::reserve_bytes(schema, &OPTIONS) + Profile::BYTES + 4 * BATCH_BYTES as u64
+        // Pages of a library are larger than those of a product table. Waiting rows grow by doubling, and are sliced while
+        // they are written.
+        TableWriter::reserve_bytes(schema, &OPTIONS)
+            + schema.fields().len() as u64 * LARGER_PAGE_BYTES
+            + Profile::BYTES
+            + 4 * BATCH_BYTES as u64
     }
 
     /// How many of `wanted` libraries fit in memory at once.
@@ -80,6 +87,8 @@ impl Library {
 
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> anyhow::Result<()> {
         self.writer.write(batch)?;
+        // Encoded pages have every size: what the allocator keeps of each would follow the rows.
+        release_idle_pages();
         let held = self.writer.memory_bytes() + Profile::BYTES + 4 * BATCH_BYTES as u64;
         cover(&mut self.memory, held)
     }

@@ -14,7 +14,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::{ParquetError, Result as ParquetResult};
 
-use crate::encode::{PAGE_BYTES, ZSTD_LEVEL};
+use crate::encode::{LIBRARY_PAGE_BYTES, ZSTD_LEVEL};
 use crate::pages::{PageType, parse_header, sealed_header};
 
 /// The finished pages of one column chunk.
@@ -71,7 +71,7 @@ impl PageStore for CrcStore {
             let mut page = Vec::with_capacity(sealed.len() + buffer.len());
             page.extend_from_slice(&sealed);
             page.extend_from_slice(buffer);
-            if buffer.capacity() > 4 * PAGE_BYTES {
+            if buffer.capacity() > 2 * LIBRARY_PAGE_BYTES {
                 *buffer = Vec::new();
             }
             Ok(page)
