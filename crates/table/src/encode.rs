@@ -28,6 +28,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{ColumnPath, SchemaDescriptor, TypePtr};
 
 use crate::page_store::{EncodedColumn, PageChunk, Shared, Stores, finish_column, lock};
+use crate::recovery::index_crc;
 use crate::{Kind, Meta, TableError};
 
 /// Most rows in a slice, and
@@ -391,14 +392,18 @@ impl EncodedRowGroup {
             .sum()
     }
 
+    /// The row group as written, and per column the [`index_crc`] of its pages.
     pub(crate) fn append_to<W: io::Write + Send>(
         self,
         file: &mut SerializedFileWriter<W>,
-    ) -> ParquetResult<RowGroupMetaDataPtr> {
+    ) -> ParquetResult<(RowGroupMetaDataPtr, Vec<Option<u32>>)> {
         let mut group = file.next_row_group()?;
+        let mut indexes = Vec::with_capacity(self.columns.len());
         for column in self.columns {
+            let index = column.close.offset_index.as_ref();
+            indexes.push(index.map(|i| index_crc(i.page_locations())));
             group.append_column(&PageChunk(column.pages), column.close)?;
         }
-        group.close()
+        Ok((group.close()?, indexes))
     }
 }

@@ -19,7 +19,7 @@ pub enum TableError {
         path: PathBuf,
     },
     /// The file does not begin with Parquet's magic bytes.
-    #[error("`{path}` is not a Parquet file: it does not begin with `PAR1`")]
+    #[error("`{path}` is not a Parquet file: no file that begins with `PAR1`")]
     NotParquet {
         /// The file.
         path: PathBuf,

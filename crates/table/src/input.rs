@@ -22,13 +22,14 @@ pub(crate) struct PreadFile {
 
 impl PreadFile {
     pub(crate) fn open(path: &Path) -> Result<Self, TableError> {
-        let file = fs_err::File::open(path).map_err(TableError::Io)?;
-        let metadata = file.metadata().map_err(TableError::Io)?;
-        if !metadata.is_file() {
+        // Asked before it is opened: opening a pipe waits for its writer.
+        if !fs_err::metadata(path).map_err(TableError::Io)?.is_file() {
             return Err(TableError::NotParquet {
                 path: path.to_owned(),
             });
         }
+        let file = fs_err::File::open(path).map_err(TableError::Io)?;
+        let metadata = file.metadata().map_err(TableError::Io)?;
         Ok(Self {
             file: Arc::new(file.into_parts().0),
             path: Arc::new(path.to_owned()),

@@ -43,7 +43,7 @@ pub use row_bytes::row_bytes;
 pub use schema::{
     PRODUCT_SCHEMA_VERSION, find_smiles_column, product_schema, rejects_schema, text_rejects_schema,
 };
-pub use writer::{Published, TableWriter, WriterOptions};
+pub use writer::{Published, Sealed, TableWriter, WriterOptions};
 
 /// Raw bytes per row group of a table people keep: final libraries and merged products. 32 MiB is
 /// about 110,000 products, what DuckDB reads as one unit (122,880 rows), and keeps the footer of
@@ -58,6 +58,12 @@ pub const LIBRARY_ROW_GROUP_BYTES: u64 = 16 << 20;
 /// Raw bytes per row group of a table one step writes for the next: small, because one process
 /// keeps one such table open per rule.
 pub const SHARD_ROW_GROUP_BYTES: u64 = 1 << 20;
+
+/// `xxh3-128` of bytes as 32 lower-case hex digits.
+#[must_use]
+pub fn bytes_digest(bytes: &[u8]) -> String {
+    format!("{:032x}", xxhash_rust::xxh3::xxh3_128(bytes))
+}
 
 /// `xxh3-128` of a file's bytes as 32 lower-case hex digits, read in blocks of 64 KiB.
 ///

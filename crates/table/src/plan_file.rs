@@ -1,5 +1,6 @@
 //! `plan.json`: which rows of which library make which shard.
 
+use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -62,15 +63,30 @@ impl Plan {
     /// [`TableError::Io`]; [`TableError::Plan`] when it is not JSON of this version, has an
     /// unknown key, or its shards do not follow each other from 0 to the number of rows.
     pub fn read(path: &Path) -> Result<Self, TableError> {
+        Self::read_within(path, MOST_BYTES)
+    }
+
+    /// As [`Plan::read`], for a process that can spare `most_bytes` of memory for it.
+    ///
+    /// # Errors
+    /// As [`Plan::read`]; [`TableError::Plan`] for a longer file.
+    pub fn read_within(path: &Path, most_bytes: u64) -> Result<Self, TableError> {
         let wrong = |detail: String| TableError::Plan {
             path: path.to_owned(),
             detail,
         };
-        let bytes = fs_err::metadata(path).map_err(TableError::Io)?.len();
-        if bytes > MOST_BYTES {
-            return Err(wrong(format!("it has {bytes} bytes, more than any plan")));
+        let most = most_bytes.min(MOST_BYTES);
+        let file = fs_err::File::open(path).map_err(TableError::Io)?;
+        let mut text = Vec::new();
+        // One byte more than allowed, and no trust in what the system says the size is.
+        file.take(most + 1)
+            .read_to_end(&mut text)
+            .map_err(TableError::Io)?;
+        if text.len() as u64 > most {
+            return Err(wrong(format!(
+                "it has more than {most} bytes, the most that is read here"
+            )));
         }
-        let text = fs_err::read(path).map_err(TableError::Io)?;
         let plan: Self = serde_json::from_slice(&text).map_err(|e| wrong(e.to_string()))?;
         plan.check().map_err(wrong)?;
         Ok(plan)
@@ -81,6 +97,15 @@ impl Plan {
     /// # Errors
     /// [`TableError::Plan`] when it would not be valid; [`TableError::Publish`].
     pub fn write(&self, path: &Path) -> Result<(), TableError> {
+        publish::write_bytes(path, &self.to_json(path)?)?;
+        Ok(())
+    }
+
+    /// The text [`Plan::write`] writes; `path` only names it in errors.
+    ///
+    /// # Errors
+    /// [`TableError::Plan`] when it would not be valid.
+    pub fn to_json(&self, path: &Path) -> Result<Vec<u8>, TableError> {
         let wrong = |detail: String| TableError::Plan {
             path: path.to_owned(),
             detail,
@@ -88,8 +113,7 @@ impl Plan {
         self.check().map_err(wrong)?;
         let mut text = serde_json::to_vec_pretty(self).map_err(|e| wrong(e.to_string()))?;
         text.push(b'\n');
-        publish::write_bytes(path, &text)?;
-        Ok(())
+        Ok(text)
     }
 
     fn check(&self) -> Result<(), String> {

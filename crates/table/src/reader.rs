@@ -82,7 +82,9 @@ impl TableReader {
             detail,
         };
         let metadata = guard(|| load_metadata(&file)).map_err(damaged)?;
-        Self::from_metadata(file, metadata)
+        let table = Self::from_metadata(file, metadata)?;
+        crate::recovery::check_footer(table.file(), table.parquet_metadata())?.map_err(damaged)?;
+        Ok(table)
     }
 
     /// A reader over the row groups `metadata` names.

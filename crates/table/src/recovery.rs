@@ -8,6 +8,10 @@
 //!
 //! [`salvage`] finds the records, believes those whose CRC and position agree, checks every page
 //! behind them, and gives a [`TableReader`] over the row groups that are whole.
+//!
+//! No checksum of Parquet covers the footer. Of a file with records it must agree with them
+//! ([`check_footer`]): a bit flipped in it could make a column nullable or name another rule, and
+//! the rows would be read without an error and wrong.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +20,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::{
     ColumnChunkMetaData, FileMetaData, KeyValue, ParquetMetaData, RowGroupMetaData,
 };
+use parquet::file::page_index::offset_index::PageLocation;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::printer::print_schema;
@@ -61,6 +66,9 @@ struct ChunkRecord {
     compressed: i64,
     uncompressed: i64,
     values: i64,
+    /// [`index_crc`] of its pages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    index: Option<u32>,
 }
 
 fn frame(magic: &[u8; 8], record: &impl Serialize) -> Result<Vec<u8>, TableError> {
@@ -94,19 +102,51 @@ pub(crate) fn file_record(
     frame(FILE_MAGIC, &record)
 }
 
-/// The record behind a row group that has just been written.
-pub(crate) fn group_record(group: &RowGroupMetaData) -> Result<Vec<u8>, TableError> {
-    let columns: Vec<ChunkRecord> = group
-        .columns()
-        .iter()
+fn chunks_of(group: &RowGroupMetaData) -> Vec<ChunkRecord> {
+    let chunks = group.columns().iter();
+    chunks
         .map(|c| ChunkRecord {
             dictionary: c.dictionary_page_offset(),
             data: c.data_page_offset(),
             compressed: c.compressed_size(),
             uncompressed: c.uncompressed_size(),
             values: c.num_values(),
+            index: None,
         })
-        .collect();
+        .collect()
+}
+
+/// CRC-32 of what an offset index says about the pages of a chunk, their place in the file aside: a
+/// wrong first row there makes a reader skip the wrong rows.
+pub(crate) fn index_crc(pages: &[PageLocation]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    for page in pages {
+        hasher.update(&page.first_row_index.to_le_bytes());
+        hasher.update(&page.compressed_page_size.to_le_bytes());
+    }
+    hasher.finalize()
+}
+
+/// The offset index of a chunk against its record, and its pages against the chunk.
+fn index_agrees(pages: &[PageLocation], chunk: &ColumnChunkMetaData, crc: u32) -> bool {
+    let mut at = chunk.data_page_offset();
+    let side_by_side = pages.iter().all(|page| {
+        let here = page.offset == at;
+        at = at.saturating_add(i64::from(page.compressed_page_size));
+        here
+    });
+    side_by_side && index_crc(pages) == crc
+}
+
+/// The record behind a row group that has just been written.
+pub(crate) fn group_record(
+    group: &RowGroupMetaData,
+    indexes: &[Option<u32>],
+) -> Result<Vec<u8>, TableError> {
+    let mut columns = chunks_of(group);
+    for (column, index) in columns.iter_mut().zip(indexes) {
+        column.index = *index;
+    }
     let start = columns
         .first()
         .map_or(0, |c| c.dictionary.unwrap_or(c.data));
@@ -119,6 +159,89 @@ pub(crate) fn group_record(group: &RowGroupMetaData) -> Result<Vec<u8>, TableErr
             columns,
         },
     )
+}
+
+/// The footer against the records: the same schema and metadata, row groups and chunks side by side
+/// without a gap from the first record to the index, and as many rows. A record that is itself
+/// damaged proves nothing against the footer. The error is what is wrong, in words.
+pub(crate) fn check_footer(
+    file: &PreadFile,
+    metadata: &ParquetMetaData,
+) -> Result<Result<(), String>, TableError> {
+    let Some((json, mut at)) = read_frame(file, 4, FILE_MAGIC)? else {
+        return Ok(Ok(()));
+    };
+    let Ok(record) = serde_json::from_slice::<FileRecord>(&json) else {
+        return Ok(Ok(()));
+    };
+    let own = metadata.file_metadata();
+    let mut text = Vec::new();
+    print_schema(&mut text, own.schema());
+    if record.schema.as_bytes() != text {
+        return Ok(Err(
+            "its columns are not those the file was begun with".to_owned()
+        ));
+    }
+    let pairs = own.key_value_metadata().into_iter().flatten();
+    let pairs: Vec<_> = pairs.map(|p| (p.key.clone(), p.value.clone())).collect();
+    if pairs != record.key_values {
+        return Ok(Err(
+            "its metadata are not those the file was begun with".to_owned()
+        ));
+    }
+    let mut index = file.length();
+    for (place, group) in metadata.row_groups().iter().enumerate() {
+        let gap = || {
+            Ok(Err(format!(
+                "row group {place} does not lie where the one before it ends"
+            )))
+        };
+        for chunk in group.columns() {
+            let (start, length) = chunk.byte_range();
+            if start != at {
+                return gap();
+            }
+            at = start + length;
+            let indexes = [chunk.column_index_offset(), chunk.offset_index_offset()];
+            for offset in indexes.into_iter().flatten() {
+                index = index.min(u64::try_from(offset).unwrap_or(0));
+            }
+        }
+        let frame = read_frame(file, at, GROUP_MAGIC)?;
+        let Some((json, end)) = frame else {
+            // Damaged; how long it is cannot be known.
+            let Some(next) = metadata.row_groups().get(place + 1) else {
+                return Ok(Ok(()));
+            };
+            at = next.columns().first().map_or(at, |c| c.byte_range().0);
+            continue;
+        };
+        at = end;
+        let Ok(mut record) = serde_json::from_slice::<GroupRecord>(&json) else {
+            continue;
+        };
+        let pages = metadata.page_index_for_row_group(place);
+        for (leaf, (chunk, column)) in group.columns().iter().zip(&mut record.columns).enumerate() {
+            if let (Some(crc), Some(pages)) = (column.index.take(), pages.page_locations(leaf))
+                && !index_agrees(pages, chunk, crc)
+            {
+                return Ok(Err(format!(
+                    "the index of the pages of row group {place} is not the one that was written"
+                )));
+            }
+        }
+        if record.rows != group.num_rows() || record.columns != chunks_of(group) {
+            return Ok(Err(format!(
+                "row group {place} is not the one that was written"
+            )));
+        }
+    }
+    if index < file.length() && index != at {
+        return Ok(Err(format!(
+            "its row groups end at byte {at} and its index begins at byte {index}: a row group is missing"
+        )));
+    }
+    Ok(Ok(()))
 }
 
 /// What could be saved of a file.

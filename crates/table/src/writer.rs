@@ -213,10 +213,10 @@ impl TableWriter {
     fn append_encoded(&mut self, group: EncodedRowGroup) -> Result<(), TableError> {
         self.rows += group.rows();
         self.row_groups += 1;
-        let written = group
+        let (written, indexes) = group
             .append_to(&mut self.file)
             .map_err(|e| TableError::encode(&self.path, e))?;
-        let record = group_record(&written)?;
+        let record = group_record(&written, &indexes)?;
         self.file.write_all(&record).map_err(TableError::Io)
     }
 
@@ -242,7 +242,16 @@ impl TableWriter {
     /// # Errors
     /// As [`TableWriter::write`]; [`TableError::Publish`] when it cannot be synced or renamed. The
     /// path is then as it was before.
-    pub fn finish(mut self) -> Result<Published, TableError> {
+    pub fn finish(self) -> Result<Published, TableError> {
+        self.seal()?.publish()
+    }
+
+    /// Writes the footer, but gives the file no name yet: what belongs beside the table can be
+    /// written first, so that a table that is there has it.
+    ///
+    /// # Errors
+    /// As [`TableWriter::write`].
+    pub fn seal(mut self) -> Result<Sealed, TableError> {
         self.end_row_group()?;
         let HashingFile { file, hash } = self
             .file
@@ -253,8 +262,32 @@ impl TableWriter {
             bytes: file.written(),
             xxh3_128: format!("{:032x}", hash.digest128()),
         };
-        file.commit()?;
-        Ok(published)
+        Ok(Sealed { file, published })
+    }
+}
+
+/// A whole table without a name. Dropped, it leaves nothing behind.
+#[derive(Debug)]
+pub struct Sealed {
+    file: AtomicFile,
+    published: Published,
+}
+
+impl Sealed {
+    /// What the table will be.
+    #[must_use]
+    pub fn published(&self) -> &Published {
+        &self.published
+    }
+
+    /// Makes the file durable and gives it its name.
+    ///
+    /// # Errors
+    /// [`TableError::Publish`] when it cannot be synced or renamed. The path is then as it was
+    /// before.
+    pub fn publish(self) -> Result<Published, TableError> {
+        self.file.commit()?;
+        Ok(self.published)
     }
 }
 

@@ -61,6 +61,18 @@ pub enum FileKind {
 /// # Errors
 /// [`TableError::Io`]; [`TableError::Text`] when neither the name nor `asked` tells the format.
 pub fn file_kind(path: &Path, asked: Option<Format>) -> Result<FileKind, TableError> {
+    let wrong = |detail: String| TableError::Text {
+        path: path.to_owned(),
+        line: None,
+        detail,
+    };
+    // Asked before it is opened: opening a pipe waits for its writer, and a device may never end.
+    if !fs_err::metadata(path).map_err(TableError::Io)?.is_file() {
+        return Err(wrong(
+            "not a regular file; it is read more than once, which pipes, devices and folders do not allow"
+                .to_owned(),
+        ));
+    }
     let mut file = fs_err::File::open(path).map_err(TableError::Io)?;
     let mut magic = Vec::new();
     Read::by_ref(&mut file)
@@ -70,11 +82,6 @@ pub fn file_kind(path: &Path, asked: Option<Format>) -> Result<FileKind, TableEr
     if magic == b"PAR1" {
         return Ok(FileKind::Parquet);
     }
-    let wrong = |detail: String| TableError::Text {
-        path: path.to_owned(),
-        line: None,
-        detail,
-    };
     if magic.is_empty() {
         return Err(wrong("the file is empty".to_owned()));
     }
