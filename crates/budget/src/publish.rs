@@ -21,8 +21,8 @@ use crate::ByteSize;
 /// Why a file was not published. The path is part of the message.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    /// The target has no file name or its directory cannot be used.
-    #[error("cannot write `{path}`: not a file name")]
+    /// The target has no file name, or a folder, a device or a pipe has it.
+    #[error("cannot write `{path}`: not the name of a regular file")]
     NoName {
         /// The target.
         path: PathBuf,
@@ -95,7 +95,9 @@ impl AtomicFile {
     }
 
     fn create_as(target: PathBuf, unnamed: bool) -> Result<Self, PublishError> {
-        if target.file_name().is_none() || target.is_dir() {
+        // Also behind a link: renaming onto `/dev/full` would replace the device for everybody.
+        let special = std::fs::metadata(&target).is_ok_and(|there| !there.is_file());
+        if target.file_name().is_none() || special {
             return Err(PublishError::NoName { path: target });
         }
         sweep(&target);
@@ -402,6 +404,32 @@ mod tests {
         assert!(left.contains(&format!(".b.{dead}-0.tmp")), "not our target");
         living.commit().unwrap();
         assert_eq!(fs::read_to_string(&target).unwrap(), "");
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+        let pipe = dir.path().join("socket");
+        let _listening = std::os::unix::net::UnixListener::bind(&pipe).unwrap();
+        for target in [dir.path(), &link, &pipe, Path::new("/dev/null")] {
+            let error = write_bytes(target, b"x").unwrap_err().to_string();
+            assert!(error.contains("not the name of a regular file"), "{error}");
+        }
+        assert_eq!(names(dir.path()), ["link", "socket"]);
+        // A link to a file, or to nothing, is replaced; what it names is not touched.
+        let file = dir.path().join("file");
+        fs::write(&file, "old").unwrap();
+        for to in [&file, &dir.path().join("nowhere")] {
+            let link = dir.path().join("to-file");
+            std::os::unix::fs::symlink(to, &link).unwrap();
+            write_bytes(&link, b"new").unwrap();
+            assert!(fs::symlink_metadata(&link).unwrap().is_file());
+            fs::remove_file(&link).unwrap();
+        }
+        assert_eq!(fs::read_to_string(&file).unwrap(), "old");
+        assert!(!dir.path().join("nowhere").exists());
     }
 
     #[test]
