@@ -4,6 +4,7 @@
 //! names. Reading refuses unknown keys, so a sidecar of another version is never half understood.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,6 +19,10 @@ use crate::distinct::Distinct;
 
 /// Value of the `schema` key.
 pub const SCHEMA: &str = "halocline.stats/1";
+
+/// Bytes of a sidecar that are read; one has about 10 KB. What is longer ends in the middle of its
+/// JSON, and is refused for that.
+const MOST_BYTES: u64 = 4 << 20;
 
 /// The sidecar of one output.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -122,6 +127,20 @@ pub enum SidecarError {
         /// Its `schema`.
         found: String,
     },
+    /// Its counts contradict each other: it was changed after it was written.
+    #[error(
+        "`{path}` is damaged: {rows_in} rows in are not {rows_done} done and {rejected} rejected"
+    )]
+    Counts {
+        /// The sidecar.
+        path: PathBuf,
+        /// Rows read.
+        rows_in: u64,
+        /// Rows that went through.
+        rows_done: u64,
+        /// Rows that did not.
+        rejected: u64,
+    },
     /// It cannot be written.
     #[error("cannot write the sidecar")]
     Write(#[from] PublishError),
@@ -171,9 +190,9 @@ impl Sidecar {
     /// # Panics
     /// When `rows_in` is not `rows_done` plus the rejected rows: the tool has lost a row.
     pub fn write(&self, path: &Path) -> Result<(), SidecarError> {
-        let rejected: u64 = self.rows_rejected.values().sum();
+        let rejected = self.rejected();
         assert!(
-            self.rows_in == self.rows_done + rejected,
+            Some(self.rows_in) == self.rows_done.checked_add(rejected),
             "rows were lost: {} in, {} done, {rejected} rejected",
             self.rows_in,
             self.rows_done
@@ -191,9 +210,12 @@ impl Sidecar {
     /// Reads a sidecar.
     ///
     /// # Errors
-    /// When it cannot be read, has an unknown key, or is of another version.
+    /// When it cannot be read, has an unknown key, is of another version, or its rows do not add up.
     pub fn read(path: &Path) -> Result<Self, SidecarError> {
-        let text = fs::read(path).map_err(SidecarError::Read)?;
+        let mut text = Vec::new();
+        fs::File::open(path)
+            .and_then(|file| file.take(MOST_BYTES).read_to_end(&mut text))
+            .map_err(SidecarError::Read)?;
         let sidecar: Self = serde_json::from_slice(&text).map_err(|source| SidecarError::Form {
             path: path.to_owned(),
             source,
@@ -205,7 +227,21 @@ impl Sidecar {
                 found,
             });
         }
+        let rejected = sidecar.rejected();
+        if Some(sidecar.rows_in) != sidecar.rows_done.checked_add(rejected) {
+            return Err(SidecarError::Counts {
+                path: path.to_owned(),
+                rows_in: sidecar.rows_in,
+                rows_done: sidecar.rows_done,
+                rejected,
+            });
+        }
         Ok(sidecar)
+    }
+
+    fn rejected(&self) -> u64 {
+        let rows = self.rows_rejected.values();
+        rows.fold(0, |sum, rows| sum.saturating_add(*rows))
     }
 }
 
@@ -356,6 +392,15 @@ mod tests {
         assert!(matches!(
             Sidecar::read(&path),
             Err(SidecarError::Version { .. })
+        ));
+        value["schema"] = SCHEMA.into();
+        value["rows_in"] = u64::MAX.into();
+        value["rows_rejected"] = serde_json::json!({"parse": u64::MAX, "react": 1});
+        value["rows_done"] = 1.into();
+        fs::write(&path, value.to_string()).unwrap();
+        assert!(matches!(
+            Sidecar::read(&path),
+            Err(SidecarError::Counts { .. })
         ));
         value["rows_wherever"] = 1.into();
         fs::write(&path, value.to_string()).unwrap();
