@@ -138,7 +138,7 @@ pub(crate) fn merge_with(
             crate::scan::check_count(
                 "rows written",
                 job.shards.rows - dropped,
-                written.published.rows,
+                written.table.published().rows,
             )?;
             Ok(Written {
                 distinct,

@@ -140,7 +140,7 @@ pub fn run(config: &Config) -> Result<Merged, MergeError> {
         0,
         "a reservation outlived the merge"
     );
-    let mut sidecar = sidecar(&shards, &written.published, strategy, &config.out);
+    let mut sidecar = sidecar(&shards, written.table.published(), strategy, &config.out);
     sidecar.counts.insert("threads".into(), threads as u64);
     sidecar.spill_bytes = spill.written();
     if smiles {
@@ -149,8 +149,10 @@ pub fn run(config: &Config) -> Result<Merged, MergeError> {
     }
     sidecar.close(&budget, &times);
     let summary = summary::summary(config, &shards, &sidecar);
+    // The table last: when it is there, so is what describes it, however full the disk is.
     sidecar.write(&Sidecar::path_for(&config.out))?;
     publish::write_bytes(&config.summary, format!("{summary:#}\n").as_bytes())?;
+    written.table.publish()?;
     tracing::info!(
         "{} rows from {} shards, {} kept, {} duplicates; {} in {:.1} s, peak {:#}",
         shards.rows,

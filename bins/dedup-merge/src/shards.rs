@@ -9,13 +9,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::datatypes::{Schema, SchemaRef};
 use halocline_cli::distinct::Distinct;
 use halocline_cli::sidecar::Sidecar;
-use halocline_table::{Kind, Meta, TableReader};
+use halocline_table::{Kind, Meta, TableReader, file_digest};
 
 use crate::MergeError;
 
 /// `DIR/shard-*/TABLE` and `DIR/*/shard-*/TABLE`, by the number of the shard. The error is a text
 /// for the user.
 pub(crate) fn find_shards(dir: &Path, table: &Path) -> Result<Vec<PathBuf>, String> {
+    if table.file_name() != Some(table.as_os_str()) {
+        return Err(format!("--table: `{}` is not a file name", table.display()));
+    }
     let mut found: Vec<(u64, PathBuf)> = Vec::new();
     let mut folders = vec![dir.to_owned()];
     folders.extend(subfolders(dir)?);
@@ -180,7 +183,7 @@ impl Shards {
                 rows: table.rows(),
                 first: rows,
             });
-            totals = match (totals, read_sidecar(path, table.rows())?) {
+            totals = match (totals, read_sidecar(&table)?) {
                 (Some(mut totals), Some(sidecar)) => {
                     totals.add(&sidecar);
                     Some(totals)
@@ -401,21 +404,34 @@ fn merged_meta(first: Option<&Meta>) -> Meta {
     }
 }
 
-/// The sidecar, when there is one; it must describe this very table.
-fn read_sidecar(path: &Path, rows: u64) -> Result<Option<Sidecar>, MergeError> {
+/// The sidecar, when there is one; it must describe this very table. The digest is compared because
+/// no checksum of Parquet covers the footer: a flipped bit there can name another rule, or hide a
+/// row group.
+fn read_sidecar(table: &TableReader) -> Result<Option<Sidecar>, MergeError> {
+    let path = table.path();
     let sidecar_path = Sidecar::path_for(path);
     if !sidecar_path.exists() {
         return Ok(None);
     }
     let sidecar = Sidecar::read(&sidecar_path)?;
-    if let Some(output) = &sidecar.output
-        && output.rows != rows
-    {
-        return Err(MergeError::Broken(format!(
-            "`{}` has {rows} rows and its sidecar says {}",
-            path.display(),
-            output.rows
-        )));
+    if let Some(output) = &sidecar.output {
+        let broken = |what: &str, found: String, said: String| {
+            Err(MergeError::Broken(format!(
+                "`{}` has {found} {what} and its sidecar says {said}: one of the two is damaged or of another run",
+                path.display(),
+            )))
+        };
+        let (rows, bytes) = (table.rows(), table.file_bytes());
+        if output.rows != rows {
+            return broken("rows", rows.to_string(), output.rows.to_string());
+        }
+        if output.bytes != bytes {
+            return broken("bytes", bytes.to_string(), output.bytes.to_string());
+        }
+        let digest = file_digest(path)?;
+        if output.xxh3_128 != digest {
+            return broken("as its digest", digest, output.xxh3_128.clone());
+        }
     }
     Ok(Some(sidecar))
 }

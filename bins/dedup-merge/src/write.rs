@@ -12,8 +12,8 @@ use arrow::compute::filter_record_batch;
 use halocline_cascade::{Accumulate, After, Cascade, Chain, Emit, Weigh, Why};
 use halocline_cli::distinct::Distinct;
 use halocline_table::{
-    Batches, EncodedRowGroup, PRODUCT_ROW_GROUP_BYTES, Published, ReadOptions, RowGroupCutter,
-    RowGroupRows, TableWriter, WriterOptions,
+    Batches, EncodedRowGroup, PRODUCT_ROW_GROUP_BYTES, ReadOptions, RowGroupCutter, RowGroupRows,
+    Sealed, TableWriter, WriterOptions,
 };
 
 use crate::MergeError;
@@ -309,7 +309,8 @@ impl Accumulate for Cut {
 
 /// What was written.
 pub(crate) struct Written {
-    pub(crate) published: Published,
+    /// Gets its name when its sidecar and the summary are there.
+    pub(crate) table: Sealed,
     /// Of the keys, when this pass was the only one.
     pub(crate) distinct: Distinct,
 }
@@ -451,10 +452,8 @@ pub(crate) fn write(job: Job<'_>, out: &Path, decider: Decider) -> Result<Writte
     for stage in ready.run().map_err(crate::pipeline_error)? {
         tracing::debug!(stage = stage.name, runs = stage.runs, busy = ?stage.busy, "stage");
     }
-    let published = {
-        let _time = job.times.time("publish");
-        writer.finish()?
-    };
+    let table = writer.seal()?;
+    let published = table.published();
     check_count("rows written", first.kept, published.rows)?;
     if let Decider::Memory(parts) = &first.decider {
         assert_eq!(parts.len(), PARTS, "one set per part");
@@ -465,7 +464,7 @@ pub(crate) fn write(job: Job<'_>, out: &Path, decider: Decider) -> Result<Writte
         )?;
     }
     Ok(Written {
-        published,
+        table,
         distinct: first.distinct,
     })
 }
