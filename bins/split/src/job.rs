@@ -11,8 +11,8 @@ use halocline_budget::{Budget, Reservation};
 use halocline_cli::sidecar::{Output, Sidecar, StageTimer};
 use halocline_table::plan_file::{PLAN_SCHEMA, Plan};
 use halocline_table::{
-    Kind, Meta, Published, SHARD_ROW_GROUP_BYTES, TableWriter, WriterOptions, file_digest,
-    text_rejects_schema,
+    Kind, Meta, Published, SHARD_ROW_GROUP_BYTES, TableWriter, WriterOptions, bytes_digest,
+    publish, text_rejects_schema,
 };
 
 use crate::args::{Balance, Config};
@@ -109,12 +109,12 @@ impl Job<'_> {
             shards: profile.shards(shards, balance),
         };
         let path = dir.join("plan.json");
-        plan.write(&path)?;
+        let text = plan.to_json(&path)?;
         let output = Output {
             path: file_name(&path),
             rows: shards,
-            bytes: fs_err::metadata(&path)?.len(),
-            xxh3_128: file_digest(&path)?,
+            bytes: text.len() as u64,
+            xxh3_128: bytes_digest(&text),
         };
         let total = profile.total();
         let counts = Counts {
@@ -134,7 +134,9 @@ impl Job<'_> {
             let skew = format!("{:.4}", profile.skew(shards, balance));
             sidecar.extra.insert(name.to_owned(), skew);
         }
+        // The plan last: it says that the split is complete, however full the disk is.
         sidecar.write(&Sidecar::path_for(&path))?;
+        publish::write_bytes(&path, &text)?;
         Ok(())
     }
 }
