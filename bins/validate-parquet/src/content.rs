@@ -14,6 +14,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::args::Config;
 use crate::order::{OrderCheck, OrderColumn, parse_order};
+use crate::parse::Sample;
 use crate::unique::{Record, Unique};
 use crate::verdict::{Code, Verdict};
 
@@ -60,7 +61,7 @@ pub(crate) fn check(
             if !known {
                 verdict.fail(code, format!("column `{name}` is missing"));
             }
-            for check in ["values", "order", "unique"] {
+            for check in ["values", "order", "unique", "smiles_parse"] {
                 verdict.skipped(check, "a column is missing");
             }
             return Ok(());
@@ -71,7 +72,7 @@ pub(crate) fn check(
         ..ReadOptions::default()
     };
     // Rows of keys and order columns beside the batch they come from.
-    let _pages = reserve(
+    let pages = reserve(
         budget,
         "pages",
         table.reserve_bytes(&options)? + 2 * BATCH_BYTES,
@@ -79,9 +80,11 @@ pub(crate) fn check(
     let mut content = Content {
         table,
         product,
+        rejects: table.meta().is_some_and(|m| m.kind == Kind::Rejects),
         rules: Rules::of(config, table),
         order: order_of(table, order)?,
         keys: keys_of(table, &keys, budget, spill)?,
+        sample: product.then(|| Sample::new(table.rows())),
         row: 0,
     };
     let progress = Progress::rows(Some(table.rows()), "rows checked");
@@ -118,10 +121,7 @@ pub(crate) fn check(
     } else {
         verdict.skipped("order", "no order asked for");
     }
-    verdict.skipped(
-        "smiles_parse",
-        "no RDKit in this program; characters and brackets of every SMILES were checked",
-    );
+    let sample = content.sample.take();
     match content.keys {
         None => verdict.skipped("unique", "no keys asked for"),
         Some(_) if !whole => verdict.skipped("unique", "not every row could be read"),
@@ -139,6 +139,15 @@ pub(crate) fn check(
             }
             verdict.conclude("unique", &[Code::DuplicateKey]);
         }
+    }
+    // Last, when the memory of keys and pages is free for the process of RDKit.
+    drop(pages);
+    match sample {
+        Some(sample) => sample.check(budget, spill, verdict)?,
+        None => verdict.skipped(
+            "smiles_parse",
+            "only products must parse; what does not parse in a library is rejected where it is used",
+        ),
     }
     Ok(())
 }
@@ -229,9 +238,12 @@ impl Rules {
 struct Content<'a> {
     table: &'a TableReader,
     product: bool,
+    rejects: bool,
     rules: Option<Rules>,
     order: Option<Order>,
     keys: Option<Keys>,
+    /// Of products, which must parse.
+    sample: Option<Sample>,
     row: u64,
 }
 
@@ -403,17 +415,22 @@ impl Content<'_> {
         }
     }
 
-    fn check_smiles(&self, batch: &RecordBatch, verdict: &mut Verdict) -> anyhow::Result<()> {
+    fn check_smiles(&mut self, batch: &RecordBatch, verdict: &mut Verdict) -> anyhow::Result<()> {
         let text = batch
             .column_by_name(SMILES)
             .is_some_and(|c| is_text(c.data_type()));
-        if !text {
+        // Rejected rows are there because something was wrong with them.
+        if !text || self.rejects {
             return Ok(());
         }
         for (row, smiles) in text_column(batch, SMILES)?.iter().enumerate() {
-            if let Some(wrong) = smiles.and_then(smiles_fault) {
-                let message = format!("the SMILES of row {} {wrong}", self.row + row as u64);
+            let Some(smiles) = smiles else { continue };
+            let row = self.row + row as u64;
+            if let Some(wrong) = smiles_fault(smiles) {
+                let message = format!("the SMILES of row {row} {wrong}");
                 verdict.fail(Code::SmilesText, message);
+            } else if let Some(sample) = &mut self.sample {
+                sample.see(row, smiles);
             }
         }
         Ok(())

@@ -5,11 +5,13 @@
 //! ([`verdict::Code`]) and one sentence; all that can be found in one run are found.
 //!
 //! Not responsible for chemistry: SMILES are text here. Their characters and brackets are checked;
-//! whether they parse is said to be unchecked.
+//! whether those of a sample parse is asked of `halo-transform-shard` where it is at hand, and said
+//! to be unchecked where it is not.
 
 mod args;
 mod content;
 mod order;
+mod parse;
 mod repair;
 mod structure;
 mod unique;
@@ -23,6 +25,7 @@ use halocline_table::{TableError, TableReader, publish};
 
 pub use args::Args;
 use args::Config;
+pub use parse::stop;
 use verdict::{Code, Verdict};
 
 /// Pool bytes without which nothing can be read.

@@ -53,6 +53,8 @@ pub enum Code {
     NullValue,
     /// A SMILES that is empty or cannot be one by its characters and brackets.
     SmilesText,
+    /// A SMILES of the sample that RDKit does not parse.
+    SmilesParse,
     /// Rows that are not in order.
     Disorder,
     /// Keys that are there more than once.
@@ -90,6 +92,8 @@ pub struct Verdict {
     pub pages_checked: Option<u64>,
     /// Rows whose key had been seen before.
     pub duplicates: Option<u64>,
+    /// SMILES of the sample that RDKit was given.
+    pub smiles_parsed: Option<u64>,
     /// Each check: `passed`, `failed`, or `skipped: …`.
     checks: BTreeMap<&'static str, String>,
     failures: Vec<Failure>,
@@ -114,6 +118,7 @@ impl Verdict {
             xxh3_128: None,
             pages_checked: None,
             duplicates: None,
+            smiles_parsed: None,
             checks: BTreeMap::new(),
             failures: Vec::new(),
             memory_limit_bytes: 0,
