@@ -167,6 +167,10 @@ RDKit::ROMOL_SPTR KernelState::parse(const Text &text) {
     }
     take_log();
   }
+  // RDKit's scanner ends at a NUL and takes what stands before it for the whole.
+  if (text.smiles.find('\0') != std::string::npos) {
+    throw std::runtime_error("the SMILES has a NUL character");
+  }
   RDKit::SmilesParserParams params;
   RDKit::ROMOL_SPTR mol(RDKit::SmilesToMol(text.smiles, params));
   if (!mol) {

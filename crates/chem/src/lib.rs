@@ -147,7 +147,7 @@ impl Kernel {
             ffi::new_kernel(std::slice::from_ref(text), &native).map_err(|error| {
                 ChemError::Rule {
                     rule: reaction.id.clone(),
-                    reason: error.what().to_owned(),
+                    reason: shortened(error.what()),
                 }
             })?;
         }
@@ -208,6 +208,16 @@ impl Kernel {
 /// [`ChemError::Kernel`] when the file cannot be mapped.
 pub fn watch_rows(fd: i32, bytes: usize) -> Result<(), ChemError> {
     ffi::watch_rows(fd, bytes).map_err(|error| ChemError::Kernel(error.what().to_owned()))
+}
+
+/// RDKit repeats the whole pattern, which may have 4 KB.
+fn shortened(reason: &str) -> String {
+    const MOST: usize = 400;
+    let mut cut: String = reason.chars().take(MOST).collect();
+    if cut.len() < reason.len() {
+        cut.push('…');
+    }
+    cut
 }
 
 fn text_of(reaction: &Reaction) -> ffi::ReactionText {
