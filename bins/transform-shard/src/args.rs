@@ -94,7 +94,8 @@ pub struct Args {
     #[arg(long, value_name = "ENGINE", default_value = "auto", value_parser = ["auto", "full"])]
     pub engine: String,
 
-    /// Products of one parent past which it is rejected
+    /// Products of one parent past which it is rejected. Memory never rejects: a parent that needs more than
+    /// --memory-limit leaves it ends the run, with the limit that would do
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub max_products: u64,
 
@@ -301,7 +302,13 @@ fn is_ours(input: &Input) -> bool {
 }
 
 fn open(args: &Args) -> anyhow::Result<(Work, Input)> {
-    let plan = args.plan.as_deref().map(Plan::read).transpose()?;
+    // Text and parsed form of the plan, beside what the work itself takes.
+    let plan_bytes = args.common.limit().bytes() / 8;
+    let plan = args
+        .plan
+        .as_deref()
+        .map(|path| Plan::read_within(path, plan_bytes))
+        .transpose()?;
     let path = match (&args.input, &plan) {
         (Some(path), _) => path.clone(),
         (None, Some(plan)) => plan.input.clone(),
