@@ -53,7 +53,7 @@ bench: build bench-memory ## the benchmarks; raw runs land in benches/runs, tabl
 bench-memory: build ## the memory tests with 50 million rows (`make bench-memory ROWS=8000000`: with fewer); part of bench
 	cargo build --locked --release --workspace --examples
 	HALOCLINE_ROWS=$(or $(ROWS),50000000) cargo test --locked --release -p halocline-tests --test memory_merge \
-		--test memory_split_validate --test transform_memory -- --nocapture --test-threads 1 \
+		--test memory_split_validate --test transform_memory --test balance -- --nocapture --test-threads 1 \
 		2>&1 | tee benches/runs/memory.txt
 
 .PHONY: soak
@@ -61,10 +61,11 @@ soak: ## all 68,000 natural products through 1X and every rule, on 2 cores and 2
 	scripts/soak.sh
 
 .PHONY: torture
-torture: setup-test ## 200 random kills of both engines, 1,000 flipped bits in every kind of file
+torture: setup-test ## 200 random kills of both engines, 1,000 flipped bits in every kind of file, the whole demo on SLURM
 	cargo build --locked --release --workspace --bins
 	HALOCLINE_KILLS=200 cargo test --locked --release -p halocline-tests --test kills -- --nocapture
 	HALOCLINE_DAMAGES=1000 cargo test --locked --release -p halocline-tests --test corruption --test hostile -- --nocapture
+	HALOCLINE_SLURM=full cargo test --locked --release -p halocline-tests --test slurm -- --nocapture
 
 # e.g. `make fuzz SECONDS=60 TARGETS="rules text"`
 SECONDS ?= 600

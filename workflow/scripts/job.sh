@@ -24,7 +24,21 @@ oom_kills() {
   count=$(cat "$1/memory.events" "$1/memory.oom_control" 2>/dev/null | awk '$1 == "oom_kill" {print $2}')
   echo "${count:-0}"
 }
-limit() { cat "$1/memory.max" "$1/memory.limit_in_bytes" 2>/dev/null | head -n 1; }
+# The limit of that group in MiB, which a group above it may set; empty when the kernel does not say.
+limit() {
+  local path=$1 least='' bytes
+  if bytes=$(awk '$1 == "hierarchical_memory_limit" {print $2; found = 1} END {exit !found}' "$path/memory.stat" 2>/dev/null); then
+    least=$bytes
+  else
+    while [ -e "$path/memory.max" ]; do
+      bytes=$(cat "$path/memory.max")
+      [ "$bytes" = max ] || [ "$bytes" -ge "${least:-9223372036854775807}" ] || least=$bytes
+      path=${path%/*}
+    done
+  fi
+  # (a number near 2^63 means none)
+  [ "${#least}" -ge 19 ] || [ -z "$least" ] || echo "$((least >> 20)) MiB"
+}
 
 group=$(cgroup)
 before=$(oom_kills "$group")
@@ -35,7 +49,9 @@ if [ $code -eq 0 ]; then
 fi
 if [ $code -eq 137 ]; then
   if [ "$(oom_kills "$group")" -gt "$before" ]; then
-    why="killed by the kernel: this job took more memory than its limit of $(limit "$group") bytes${SLURM_JOB_ID:+ (SLURM job $SLURM_JOB_ID)}. It is never given more: the command outgrew its own --memory-limit, or the job was given less than that"
+    most=$(limit "$group")
+    why="killed by the kernel, because the machine had no memory left"
+    [ -z "$most" ] || why="killed by the kernel: this job took more memory than its limit of $most${SLURM_JOB_ID:+ (SLURM job $SLURM_JOB_ID)}. It is never given more: the command outgrew its own --memory-limit, or the job was given less than that"
   else
     why="killed by signal 9: by somebody, or by the kernel because the machine had no memory left"
   fi
