@@ -65,7 +65,7 @@ pub(crate) fn plan(source: &Source) -> anyhow::Result<Planned> {
     cache.save();
     let facts = Facts {
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-        rdkit_version: rdkit_version(&bin_dir),
+        rdkit_version: rdkit_version(&bin_dir)?,
         inputs,
         scale: Scale::from_bytes(bytes),
     };
@@ -85,19 +85,39 @@ pub(crate) fn plan(source: &Source) -> anyhow::Result<Planned> {
 }
 
 /// The version in the line `RDKit 2022.09.3 (where it is)` of `halo-transform-shard --version`.
-/// Where it is decides nothing.
-fn rdkit_version(bin_dir: &Path) -> Option<String> {
+/// Where it is decides nothing. `None` where there is no such program: a plan can be made without.
+///
+/// # Errors
+/// A program that is there and does not say: without its answer everything would count as stale.
+fn rdkit_version(bin_dir: &Path) -> anyhow::Result<Option<String>> {
     let program = bin_dir.join("halo-transform-shard");
-    let text = duct::cmd!(&program, "--version")
+    if !program.is_file() {
+        return Ok(None);
+    }
+    let asked = duct::cmd!(&program, "--version")
         .stdin_null()
-        .stderr_null()
+        .stderr_capture()
+        .stdout_capture()
         .unchecked()
-        .read()
-        .ok()?;
-    text.lines()
+        .run()
+        .with_context(|| format!("cannot start `{}`", program.display()))?;
+    let text = String::from_utf8_lossy(&asked.stdout);
+    let version = text
+        .lines()
         .find_map(|l| l.trim().strip_prefix("RDKit "))
-        .and_then(|v| v.split_whitespace().next())
-        .map(str::to_owned)
+        .and_then(|v| v.split_whitespace().next());
+    match version {
+        Some(version) if asked.status.success() => Ok(Some(version.to_owned())),
+        _ => bail!(
+            "`{} --version` does not say which RDKit it has ({}){}",
+            program.display(),
+            asked.status,
+            String::from_utf8_lossy(&asked.stderr)
+                .lines()
+                .next()
+                .map_or_else(String::new, |line| format!(": {line}"))
+        ),
+    }
 }
 
 /// Every program of the table exists in the folder of binaries.

@@ -731,3 +731,41 @@ fn progress_is_of_the_work_and_not_of_the_number_of_jobs() {
     assert!(before(" % of the work") < 20, "{text}");
     assert!(line.contains(" left)"), "{text}");
 }
+
+#[test]
+fn a_process_whose_parent_is_dead_but_not_waited_for_does_not_start() {
+    let bench = Bench::new();
+    let mut dead = Command::new("true").spawn().unwrap();
+    let stat = format!("/proc/{}/stat", dead.id());
+    while !std::fs::read_to_string(&stat).unwrap().contains(") Z ") {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let start = |parent: u32| {
+        let mut command = bench.command("--version");
+        command.env("HALOCLINE_PARENT", parent.to_string());
+        command.output().unwrap().status.code()
+    };
+    assert_eq!(start(dead.id()), Some(143));
+    dead.wait().unwrap();
+    assert_eq!(start(dead.id()), Some(143));
+    assert_eq!(start(std::process::id()), Some(0));
+    assert_eq!(start(1), Some(0), "some other process that lives");
+}
+
+#[test]
+fn a_version_that_cannot_be_had_makes_nothing_stale() {
+    let bench = Bench::new();
+    bench.expect(0, "run");
+    bench.calls();
+    bench.set("mute", "");
+    for command in ["run", "status", "plan --settle"] {
+        let text = bench.expect(2, command);
+        assert!(
+            text.contains("--version` does not say which RDKit it has (signal: 9"),
+            "{text}"
+        );
+    }
+    assert!(bench.calls().is_empty());
+    std::fs::remove_file(bench.path("mute")).unwrap();
+    assert!(bench.expect(0, "run").contains("nothing to do"));
+}

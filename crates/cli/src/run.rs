@@ -89,23 +89,41 @@ pub const PARENT_VARIABLE: &str = "HALOCLINE_PARENT";
 /// parent dies: a job never outlives the engine that would count its result. In a grandchild that
 /// inherited the variable it has no effect.
 fn follow_parent() {
-    use rustix::process::{
-        Pid, Signal, getppid, set_parent_process_death_signal, test_kill_process,
-    };
+    use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
     let named = std::env::var(PARENT_VARIABLE).ok();
     let Some(named) = named.and_then(|v| v.parse().ok()).and_then(Pid::from_raw) else {
         return;
     };
-    if getppid() == Some(named) {
+    let is_child = getppid() == Some(named);
+    if is_child {
         // Where the kernel does not know the request, the job outlives its parent and writes the
         // same bytes under the same name; nothing is lost but time.
         let _ = set_parent_process_death_signal(Some(Signal::KILL));
     }
-    if getppid() != Some(named) && test_kill_process(named).is_err() {
+    let died = if is_child {
+        getppid() != Some(named)
+    } else {
+        !is_running(named)
+    };
+    if died {
         // It died before the request was in place.
         signal_hook::low_level::exit(i32::from(exit::SIGTERM));
     }
+}
+
+/// Whether a process has not ended. One that has ended but was not waited for still takes signals,
+/// so that its state is asked for; without /proc it counts as running.
+fn is_running(pid: rustix::process::Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+    let Ok(stat) = stat else {
+        return rustix::process::test_kill_process(pid).is_ok();
+    };
+    // The state stands behind the name, which is in parentheses and may hold anything.
+    let state = stat
+        .rsplit_once(") ")
+        .and_then(|(_, rest)| rest.chars().next());
+    !matches!(state, Some('Z' | 'X'))
 }
 
 fn complain(name: &str, text: &str) {
