@@ -172,6 +172,52 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    /// Limits from the least that works upwards. A strategy that is asked for and does not fit is refused and leaves
+    /// nothing; `auto` never is.
+    #[test]
+    fn any_limit_gives_the_same_bytes(
+        seed in any::<u32>(),
+        distinct in 1_u32..60_000,
+        cuts in proptest::collection::vec(any::<usize>(), 0..6),
+        ways in proptest::collection::vec((0_u64..96, 1_usize..9, 0_usize..4), 4),
+    ) {
+        let keys: Vec<String> = (0..40_000_u32)
+            .map(|n| format!("CC{}", (n ^ seed).wrapping_mul(2_654_435_761) % distinct))
+            .collect();
+        let dir = tempfile::tempdir().unwrap();
+        let paths = shards(dir.path(), &keys, &cuts);
+        let reference = dir.path().join("reference.parquet");
+        run(&config(paths.clone(), reference.clone(), Strategy::Memory, 1)).unwrap();
+        let bytes = std::fs::read(&reference).unwrap();
+        prop_assert_eq!(read(&reference), first_of_each(&keys));
+        for (mib, threads, strategy) in ways {
+            let out = dir.path().join("limited.parquet");
+            // What this process has already counts; the other tests run beside this one.
+            let least = halocline_budget::rss::peak_bytes() + (64 << 20);
+            let mut limited = config(paths.clone(), out.clone(), STRATEGIES[strategy], threads);
+            limited.memory_limit = MemoryLimit::new(least + (mib << 20)).unwrap();
+            let refused = match run(&limited) {
+                Ok(_) => false,
+                Err(error) => {
+                    prop_assert!(STRATEGIES[strategy] != Strategy::Auto, "{error}");
+                    prop_assert!(!out.exists(), "{error}");
+                    true
+                }
+            };
+            prop_assert!(
+                refused || std::fs::read(&out).unwrap() == bytes,
+                "{mib} MiB {threads} {:?}", STRATEGIES[strategy]
+            );
+            if !refused {
+                std::fs::remove_file(&out).unwrap();
+            }
+        }
+    }
+}
+
 #[test]
 fn all_equal() {
     check(
