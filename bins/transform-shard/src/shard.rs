@@ -367,6 +367,8 @@ pub(crate) fn run(
         .insert("parsed_light".to_owned(), profile.light_parsed);
     base.counts
         .insert("products_edited".to_owned(), profile.edited);
+    base.counts
+        .insert("products_alike".to_owned(), profile.shared);
 
     let mut done = Done {
         rows_in,

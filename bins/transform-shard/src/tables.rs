@@ -1,6 +1,6 @@
 //! The output side: the set of keys seen, and for each table the rows that wait for a row group, and the file.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -92,7 +92,8 @@ impl Seen {
 
 /// Id, label and family of every rule path that has come up, shared by all rows through dictionaries.
 pub(crate) struct Labels {
-    paths: HashMap<Vec<u32>, u32>,
+    num_reactions: usize,
+    across_rules: bool,
     ids: Vec<String>,
     labels: Vec<String>,
     families: Vec<String>,
@@ -102,7 +103,8 @@ impl Labels {
     /// One entry per reaction, and one per path of `depth` reactions where products have more than one step.
     pub(crate) fn new(reactions: &[Reaction], depth: u32, across_rules: bool) -> Self {
         let mut all = Self {
-            paths: HashMap::new(),
+            num_reactions: reactions.len(),
+            across_rules,
             ids: Vec::new(),
             labels: Vec::new(),
             families: Vec::new(),
@@ -132,24 +134,24 @@ impl Labels {
             all.ids.push(joined(|r| &r.id));
             all.labels.push(joined(|r| &r.label));
             all.families.push(joined(|r| &r.family));
-            all.paths.insert(path, all.ids.len() as u32 - 1);
         }
         all
     }
 
-    /// Index of a path given as a group's rule indices.
+    /// Index of a path given as a group's rule indices: its place among the paths, which [`Labels::new`] makes in order.
     pub(crate) fn index(&self, path: &[u16], first_reaction: usize) -> u32 {
-        if let [only] = path {
-            return (usize::from(*only) + first_reaction) as u32;
-        }
-        let path: Vec<u32> = path
-            .iter()
-            .map(|r| (usize::from(*r) + first_reaction) as u32)
-            .collect();
-        match self.paths.get(&path) {
-            Some(index) => *index,
-            None => panic!("the kernel gave a rule path that does not exist: {path:?}"),
-        }
+        let index = if self.across_rules {
+            path.iter().fold(0, |index, r| {
+                index * self.num_reactions + usize::from(*r) + first_reaction
+            })
+        } else {
+            usize::from(path[0]) + first_reaction
+        };
+        assert!(
+            index < self.ids.len(),
+            "the kernel gave a rule path that does not exist: {path:?}"
+        );
+        index as u32
     }
 }
 

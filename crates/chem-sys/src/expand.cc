@@ -151,6 +151,7 @@ void KernelState::react(uint32_t row, Parent parent, const Text &text, bool last
           const auto known = texts.find(first);
           if (first != s && known != texts.end() && !known->second.empty()) {
             profile.slots[Profile::kEdited] += 1;
+            profile.slots[Profile::kShared] += 1;
             count(r, kProducts) += 1;
             sink(rule, site, Written{known->second, {}});
             continue;

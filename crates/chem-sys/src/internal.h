@@ -88,9 +88,9 @@ std::vector<Site> find_sites(const Rule &rule, Parent &parent, SiteCounts &count
 // Text of the molecules RDKit complained about on this thread since the last call.
 std::string take_log();
 
-// Nanoseconds per stage, and two counters, in the order of `stage_nanos`.
+// Nanoseconds per stage, and three counters, in the order of `stage_nanos`.
 struct Profile {
-  enum Slot { kParse, kMatch, kEdit, kFull, kWrite, kLightParsed, kEdited, kSlots };
+  enum Slot { kParse, kMatch, kEdit, kFull, kWrite, kLightParsed, kEdited, kShared, kSlots };
   uint64_t slots[kSlots] = {};
 };
 

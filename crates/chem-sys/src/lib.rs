@@ -91,7 +91,8 @@ pub mod ffi {
 
         /// Per rule: sites matched, masked, capped, products before deduplication, products that failed.
         fn rule_counts(self: &Kernel) -> &[u64];
-        /// Nanoseconds per stage: parse, match, edit, full route, canonicalise; then rows parsed light, sites edited.
+        /// Nanoseconds per stage: parse, match, edit, full route, canonicalise; then rows parsed light, sites
+        /// edited, and of these those that took the text of a site alike.
         fn stage_nanos(self: &Kernel) -> &[u64];
     }
 }

@@ -125,6 +125,8 @@ pub struct Profile {
     pub light_parsed: u64,
     /// Products made by a local edit.
     pub edited: u64,
+    /// Of these, products that took the text of a site alike by symmetry.
+    pub shared: u64,
 }
 
 impl Profile {
@@ -137,6 +139,7 @@ impl Profile {
         self.write_ns += other.write_ns;
         self.light_parsed += other.light_parsed;
         self.edited += other.edited;
+        self.shared += other.shared;
     }
 }
 
@@ -239,6 +242,7 @@ impl<'a> Results<'a> {
             write_ns: slots[4],
             light_parsed: slots[5],
             edited: slots[6],
+            shared: slots[7],
         }
     }
 }
