@@ -110,6 +110,57 @@ fn rows_that_kill_or_hang_are_rejected_and_the_shard_completes() {
 }
 
 #[test]
+fn a_row_past_the_product_budget_is_rejected_whole_and_the_shard_completes() {
+    let dir = tempfile::tempdir().unwrap();
+    // Three phenols, six, two: with a budget of three only the middle one is too many.
+    let rows = [
+        "Oc1cc(C)c(O)cc1O",
+        "O=c1c(O)c(-c2cc(O)c(O)c(O)c2)oc2cc(O)cc(O)c12",
+        "Oc1ccc(O)c(C)c1",
+    ];
+    let input = dir.path().join("l.parquet");
+    library(&input, &rows);
+    let run = |name: &str, budget: &str| {
+        let out = dir.path().join(name);
+        done(&args![
+            "--input",
+            input,
+            "--rules",
+            transforms(),
+            "--rule",
+            OME,
+            "--out-dir",
+            out,
+            "--max-products",
+            budget
+        ]);
+        out
+    };
+    let all = run("all", "1000");
+    assert!(rejects(&all).is_empty());
+    let made = |out: &Path, row: i64| {
+        let products = products(&out.join(format!("{OME}.parquet")));
+        products.iter().filter(|p| p.row == row).count()
+    };
+    assert!(made(&all, 1) > 3, "{}", made(&all, 1));
+    let few = run("few", "3");
+    let found = rejects(&few);
+    assert_eq!(
+        (found.len(), found[0].row, found[0].stage.as_str()),
+        (1, 1, "limit")
+    );
+    assert_eq!(found[0].rule, None, "the whole molecule");
+    assert!(
+        found[0].reason.contains("--max-products"),
+        "{}",
+        found[0].reason
+    );
+    assert_eq!([0, 1, 2].map(|row| made(&few, row)), [3, 0, 2]);
+    let shard = shard_sidecar(&few);
+    assert_eq!((shard.rows_done, shard.rows_rejected["limit"]), (2, 1));
+}
+
+#[test]
 fn many_killers_cost_a_sweep_not_a_pass_each() {
     let dir = tempfile::tempdir().unwrap();
     let mut rows = of_class("polyphenol", 100);
