@@ -133,11 +133,17 @@ fn survives(scratch: &Path, finals: &[&str], tool: &dyn Fn(&Path) -> Command) {
         files(&disk.0).values().map(pages).sum::<u64>()
     };
     assert!(needed > 0, "it wrote nothing");
-    let sizes: std::collections::BTreeSet<u64> =
-        [1, 2, needed / 3, needed / 2, needed.saturating_sub(2), needed - 1]
-            .into_iter()
-            .filter(|pages| (1..needed).contains(pages))
-            .collect();
+    let sizes: std::collections::BTreeSet<u64> = [
+        1,
+        2,
+        needed / 3,
+        needed / 2,
+        needed.saturating_sub(2),
+        needed - 1,
+    ]
+    .into_iter()
+    .filter(|pages| (1..needed).contains(pages))
+    .collect();
     let want = {
         let disk = Disk::new(&dir, 64 << 20);
         run(&mut tool(&disk.0));

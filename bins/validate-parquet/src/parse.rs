@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use arrow::array::{AsArray, RecordBatch, StringArray};
@@ -172,6 +173,8 @@ struct Folder(PathBuf);
 
 static OPEN: Mutex<Option<PathBuf>> = Mutex::new(None);
 const PREFIX: &str = ".halo-smiles-";
+/// After this long a folder was left by a process that was killed; a check takes seconds.
+const LEFT: Duration = Duration::from_secs(24 * 3600);
 
 /// Removes the folder of a check under way: for signals.
 pub fn stop() {
@@ -186,16 +189,19 @@ impl Folder {
     fn create(parent: &Path) -> anyhow::Result<Self> {
         for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
             let name = entry.file_name();
-            let dead = name
+            let ours = name
                 .to_str()
-                .and_then(|n| n.strip_prefix(PREFIX)?.strip_suffix(".tmp"))
-                .and_then(|pid| pid.parse::<u32>().ok())
-                .is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists());
-            if dead {
+                .is_some_and(|n| n.starts_with(PREFIX) && n.ends_with(".tmp"));
+            // By age: the process that made it may live where its number cannot be asked for.
+            let age = entry.metadata().and_then(|m| m.modified()).ok();
+            let old = age.and_then(|t| t.elapsed().ok()).is_some_and(|t| t > LEFT);
+            if ours && old {
                 let _ = std::fs::remove_dir_all(entry.path());
             }
         }
-        let path = parent.join(format!("{PREFIX}{}.tmp", std::process::id()));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let unique = now.unwrap_or_default().as_nanos();
+        let path = parent.join(format!("{PREFIX}{}-{unique}.tmp", std::process::id()));
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
         std::fs::create_dir(&path)
             .with_context(|| format!("cannot make the folder `{}`", path.display()))?;
