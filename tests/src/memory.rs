@@ -13,7 +13,7 @@
 //! A small helper, `capped-child`, starts the command: `ru_maxrss` of a child starts from the RSS of the process
 //! that forked it, and a test process may be large.
 
-use crate::{bin, scratch};
+use crate::{bin, bin_dir, scratch};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -104,6 +104,56 @@ impl Capped {
     pub fn assert_within(&self) {
         if let Err(reason) = self.verdict(0) {
             panic!("{reason}");
+        }
+    }
+
+    /// Panics when [`Capped::assert_within`] would not, or would for another reason than memory: a build that leaks must
+    /// come to more than the limit.
+    pub fn assert_caught(&self) {
+        let Err(reason) = self.verdict(0) else {
+            panic!(
+                "{}: a leaking build passed, {:?}",
+                self.command, self.measured
+            );
+        };
+        assert!(
+            self.measured.peak_rss_bytes > self.limit_bytes,
+            "it failed, but not for its memory, {:?}: {reason}",
+            self.measured
+        );
+    }
+}
+
+/// Which build of the four programs with a memory limit a test runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Build {
+    /// The one that is shipped.
+    Real,
+    /// The same libraries under an allocator that gives nothing back (`examples/leaking-halo.rs`).
+    Leaking,
+}
+
+impl Build {
+    /// The path of the program `name` (`halo-split`, …).
+    pub fn program(self, name: &str) -> PathBuf {
+        if self == Self::Real {
+            return bin(name);
+        }
+        let example = bin_dir().join("examples/leaking-halo");
+        assert!(
+            example.is_file(),
+            "{} is missing: run `cargo build --workspace --examples` first (with `--release` when the tests run so)",
+            example.display()
+        );
+        let dir = bin_dir().join("tests-scratch/leaking");
+        fs_err::create_dir_all(&dir).unwrap_or_else(|e| panic!("{e}"));
+        let link = dir.join(name);
+        // Its name says which program it is. Another test may have made it.
+        match std::os::unix::fs::symlink(&example, &link) {
+            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
+                panic!("{}: {e}", link.display())
+            }
+            _ => link,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Shards of equal estimated cost take equal CPU time: a polyphenol 2X library of more than 500,000 rows, sorted by the
-//! number of phenols, in 32 shards, through all polyphenol rules. Shards of equal rows are measured beside it.
+//! number of phenols, in 32 shards, through all polyphenol rules. Shards of equal rows, of which nothing is claimed, take as
+//! long again: they are measured beside it where `HALOCLINE_ROWS` is set, as `make bench` does.
 
 #![expect(clippy::unwrap_used, reason = "a failed precondition is a failed test")]
 
@@ -102,11 +103,13 @@ fn the_largest_of_32_shards_takes_at_most_a_quarter_more_than_the_mean() {
         .as_u64()
         .unwrap();
     assert!(rows >= 500_000, "{rows} rows");
-    let (by_rows, rows_seconds) = skew(dir.path(), &table, "rows");
-    let (by_cost, cost_seconds) = skew(dir.path(), &table, "cost");
+    if std::env::var_os("HALOCLINE_ROWS").is_some() {
+        let (by_rows, seconds) = skew(dir.path(), &table, "rows");
+        eprintln!("{SHARDS} shards of equal rows: {by_rows:.2} x the mean ({seconds:.0} CPU s)");
+    }
+    let (by_cost, seconds) = skew(dir.path(), &table, "cost");
     eprintln!(
-        "{rows} parents, {SHARDS} shards: equal rows {by_rows:.2} x the mean ({rows_seconds:.0} CPU s), \
-         equal cost {by_cost:.2} x ({cost_seconds:.0} CPU s)"
+        "{rows} parents, {SHARDS} shards of equal cost: {by_cost:.2} x the mean ({seconds:.0} CPU s)"
     );
     assert!(
         by_cost <= 1.25,

@@ -1,7 +1,7 @@
 //! The memory harness can fail: a child that takes more than its limit is caught, one that stays below is not.
 
-use halocline_tests::memory::{Cap, run_capped};
-use halocline_tests::{bin, bin_dir};
+use halocline_tests::memory::{Build, Cap, run_capped};
+use halocline_tests::{bin, bin_dir, root, scratch};
 use std::process::Command;
 
 const MIB: u64 = 1 << 20;
@@ -68,4 +68,63 @@ fn another_exit_code_is_a_failure() {
     let ran = run_capped(Command::new("false").arg("x"), 64 * MIB);
     assert!(ran.verdict(0).is_err());
     assert!(ran.verdict(1).is_ok());
+}
+
+/// Each of the four programs as a leaking build does all its work where it has the memory, with the same bytes: what ends
+/// it in the other memory tests is its memory.
+#[test]
+fn a_leaking_build_does_the_same_work() {
+    let dir = scratch();
+    let input = root().join("data/np_700.tsv");
+    let made = [Build::Real, Build::Leaking].map(|build| {
+        let dir = dir.path().join(format!("{build:?}"));
+        let ran = |name: &str, args: &[&str]| {
+            let mut command = Command::new(build.program(name));
+            std::fs::create_dir_all(&dir).unwrap();
+            command.args(args).current_dir(&dir);
+            command.args(["--memory-limit", "512MiB", "--no-progress", "-q"]);
+            let ran = run_capped(&command, 512 * MIB);
+            ran.assert_within();
+            ran.measured.peak_rss_bytes
+        };
+        let input = input.to_str().unwrap();
+        let rules = root().join("configs/halogens.yaml");
+        let rules = rules.to_str().unwrap();
+        let peaks = [
+            ran(
+                "halo-split",
+                &[input, "--out-dir", "split", "--shards", "1"],
+            ),
+            ran(
+                "halo-transform-shard",
+                &[
+                    "--input",
+                    "split/library.parquet",
+                    "--out-dir",
+                    "shard",
+                    "--rules",
+                    rules,
+                    "--class",
+                    "other",
+                ],
+            ),
+            ran(
+                "halo-dedup-merge",
+                &["shard/products.parquet", "--out", "merged.parquet"],
+            ),
+            ran("halo-validate-parquet", &["merged.parquet"]),
+        ];
+        let bytes = |name: &str| std::fs::read(dir.join(name)).unwrap();
+        (
+            peaks,
+            bytes("split/library.parquet"),
+            bytes("merged.parquet"),
+        )
+    });
+    let [
+        (real, library, merged),
+        (leaking, same_library, same_merged),
+    ] = made;
+    eprintln!("peaks of the four programs: {real:?}; leaking: {leaking:?}");
+    assert!(library == same_library && merged == same_merged);
 }

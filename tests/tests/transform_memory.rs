@@ -1,4 +1,8 @@
-//! `halo-transform-shard` keeps `--memory-limit` under a hard cap of that size, whatever the parents and the threads.
+//! `halo-transform-shard` keeps `--memory-limit` under a hard cap of that size, whatever the parents, the threads and the
+//! number of rows; a build that leaks does not.
+//!
+//! `HALOCLINE_ROWS=50000000` (as `make bench` sets it for all memory tests) takes 500,000 parents, one for a hundred rows:
+//! a parent here is work, not a row to copy.
 
 #![expect(
     clippy::unwrap_used,
@@ -6,9 +10,10 @@
     reason = "a failed precondition is a failed test, and a test says what it measured"
 )]
 
-use halocline_tests::memory::run_capped;
+use halocline_tests::memory::{Build, Capped, run_capped};
 use halocline_tests::{command, json, library, np_68k, root, scratch};
 use std::path::Path;
+use std::process::Command;
 
 const MIB: u64 = 1 << 20;
 const LIMIT: u64 = 128 * MIB;
@@ -22,11 +27,10 @@ fn tsv(smiles: impl IntoIterator<Item = String>) -> String {
     text
 }
 
-/// Runs under a hard cap equal to the limit; peak RSS as the kernel saw it, and rows written.
-fn held(dir: &Path, library: &Path, threads: &str, args: &[&str]) -> (u64, u64) {
-    let out = dir.join(format!("out-{threads}"));
-    let mut shard = command("halo-transform-shard");
-    shard.arg("--input").arg(library).arg("--out-dir").arg(&out);
+/// Runs a build under a hard cap equal to the limit.
+fn capped(build: Build, out: &Path, library: &Path, threads: &str, args: &[&str]) -> Capped {
+    let mut shard = Command::new(build.program("halo-transform-shard"));
+    shard.arg("--input").arg(library).arg("--out-dir").arg(out);
     shard.args([
         "--threads",
         threads,
@@ -35,7 +39,19 @@ fn held(dir: &Path, library: &Path, threads: &str, args: &[&str]) -> (u64, u64) 
         "--no-progress",
     ]);
     shard.args(args);
-    let ran = run_capped(&shard, LIMIT);
+    run_capped(&shard, LIMIT)
+}
+
+/// A build that leaks, on the same rows under the same cap.
+fn leaks(dir: &Path, library: &Path, args: &[&str]) {
+    let ran = capped(Build::Leaking, &dir.join("leaking"), library, "2", args);
+    ran.assert_caught();
+}
+
+/// Runs under a hard cap equal to the limit, and holds it; peak RSS as the kernel saw it, and rows written.
+fn held(dir: &Path, library: &Path, threads: &str, args: &[&str]) -> (u64, u64) {
+    let out = dir.join(format!("out-{threads}"));
+    let ran = capped(Build::Real, &out, library, threads, args);
     ran.assert_within();
     let sidecar = json(&out.join("shard.stats.json"));
     let said = sidecar["peak_rss_bytes"].as_u64().unwrap();
@@ -152,17 +168,74 @@ fn parents_that_give_thousands_of_products_at_depth_2() {
     }
 }
 
-/// A parent whose products cannot fit is rejected, and says so; the others are done.
+/// What a parent gives does not depend on the memory there is: where its products do not fit, the run ends and says under
+/// which limit they would, and `--max-products` rejects it under any limit alike.
 #[test]
-fn a_parent_that_gives_more_than_the_limit_holds() {
+fn a_parent_that_outgrows_the_limit_ends_the_run_and_hears_what_would_do() {
     let dir = scratch();
-    let phenols = format!("{}Cc1ccc(O)cc1", "Cc1cc(O)c(cc1O)".repeat(28));
+    let phenols = format!("{}Cc1ccc(O)cc1", "Cc1cc(O)c(cc1O)".repeat(13));
     let library = library(
         dir.path(),
         &tsv(["Cc1ccccc1O".to_owned(), phenols, "Oc1ccccc1".to_owned()]),
     );
-    let (_, rows) = held(dir.path(), &library, "2", &refs(&uncapped()));
-    assert!(rows > 100, "{rows}");
+    let run = |limit: &str, threads: &str, more: &[&str]| {
+        let out = dir.path().join("out");
+        let mut shard = command("halo-transform-shard");
+        shard
+            .arg("--input")
+            .arg(&library)
+            .arg("--out-dir")
+            .arg(&out);
+        shard.args(["--memory-limit", limit, "--threads", threads, "-q"]);
+        shard
+            .args(refs(&uncapped()))
+            .args(more)
+            .arg("--no-progress");
+        let limit: u64 = limit.strip_suffix("MiB").unwrap().parse().unwrap();
+        (run_capped(&shard, limit * MIB), out)
+    };
+    let tables = |(ran, out): (Capped, std::path::PathBuf)| {
+        ran.assert_within();
+        ["products", "rejects"].map(|name| {
+            let sidecar = json(&out.join(format!("{name}.parquet.stats.json")));
+            let file = &sidecar["output"];
+            (file["rows"].as_u64().unwrap(), file["xxh3_128"].clone())
+        })
+    };
+    let (ran, out) = run("80MiB", "2", &[]);
+    ran.verdict(2).unwrap();
+    assert!(!out.join("products.parquet").exists());
+    let said = &ran.stderr;
+    assert!(said.contains("row 1 gives up to "), "{said}");
+    let enough = said.split("hint: --memory-limit ").nth(1).unwrap();
+    let enough = enough.split(' ').next().unwrap();
+    let products = tables(run(enough, "2", &[]));
+    assert!(products[0].0 > 6_000 && products[1].0 == 0, "{products:?}");
+    assert_eq!(products, tables(run("1024MiB", "16", &[])));
+    // Rejected by the number of its products: a rule of the data, not of the machine.
+    let fewer = ["--max-products", "1000"];
+    let rejected = tables(run("80MiB", "2", &fewer));
+    assert!(rejected[0].0 < 1_000 && rejected[1].0 == 1, "{rejected:?}");
+    assert_eq!(rejected, tables(run("1024MiB", "16", &fewer)));
+}
+
+/// Molecules of np_68k that begin with a methyl, again and again, told apart by its isotope.
+fn methyls(rows: usize) -> impl Iterator<Item = String> {
+    let all = np_68k(1, usize::MAX);
+    let methyl = |s: &str| {
+        let next = s.strip_prefix('C').and_then(|s| s.chars().next());
+        next.is_some_and(|c| "CNOSc".contains(c))
+    };
+    let molecules: Vec<String> = all
+        .lines()
+        .skip(1)
+        .map(|l| l.split('\t').nth(1).unwrap().to_owned())
+        .filter(|s| methyl(s))
+        .collect();
+    (0..rows).map(move |n| {
+        let (round, place) = (n / molecules.len(), n % molecules.len());
+        format!("[{}CH3]{}", round + 13, &molecules[place][1..])
+    })
 }
 
 #[test]
@@ -170,21 +243,21 @@ fn ten_times_the_rows_take_no_more_memory() {
     let dir = scratch();
     let rules = root().join("configs/halogens.yaml");
     let args = ["--rules", rules.to_str().unwrap(), "--class", "other"];
-    let peak = |name: &str, step: usize, rows: usize| {
+    let parents =
+        std::env::var("HALOCLINE_ROWS").map_or(40_000, |rows| rows.parse::<usize>().unwrap() / 100);
+    let peak = |name: &str, rows: usize| {
         let dir = dir.path().join(name);
         fs_err::create_dir(&dir).unwrap();
         // The heaviest parent sets the peak: both libraries have the same ones in front.
-        let molecules = np_68k(step, rows);
-        let smiles = molecules
-            .lines()
-            .skip(1)
-            .map(|l| l.split('\t').nth(1).unwrap().to_owned());
-        let library = library(&dir, &tsv(heavy(40).chain(smiles)));
+        let library = library(&dir, &tsv(heavy(40).chain(methyls(rows))));
+        if name == "many" {
+            leaks(&dir, &library, &args);
+        }
         held(&dir, &library, "2", &args)
     };
-    let ((few, few_rows), (many, many_rows)) = (peak("few", 15, 4_500), peak("many", 1, 45_000));
+    let ((few, few_rows), (many, many_rows)) = (peak("few", parents / 10), peak("many", parents));
     assert!(
-        few_rows > 25_000 && many_rows > 9 * few_rows,
+        few_rows > 5 * parents as u64 / 10 && many_rows > 8 * few_rows,
         "{few_rows} and {many_rows} rows"
     );
     let ratio = many as f64 / few as f64;
