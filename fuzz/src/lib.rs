@@ -95,5 +95,5 @@ pub fn is_plain_file_name(name: &str) -> bool {
         (Some(std::path::Component::Normal(part)), None) if part == name
     );
     let odd = |c: char| !c.is_ascii_graphic() || "\"'`$&|;<>(){}[]*?!#~=%^,:@+\\/".contains(c);
-    single && name.len() <= 128 && !name.starts_with('.') && !name.contains(odd)
+    single && name.len() <= 128 && !name.starts_with(['.', '-']) && !name.contains(odd)
 }

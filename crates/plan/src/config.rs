@@ -227,7 +227,7 @@ impl Check<'_> {
                 self.problem(
                     line,
                     format!(
-                        "class `{}` is not safe as a file name (`[A-Za-z0-9_.-]+`, no leading dot)",
+                        "class `{}` is not safe as a file name (`[A-Za-z0-9_.-]+`, no leading dot or hyphen)",
                         class.value.escape_default()
                     ),
                 );

@@ -280,12 +280,12 @@ impl Reaction {
     }
 }
 
-/// Whether `name` is safe as a file name: `[A-Za-z0-9_.-]+`, no leading dot, not too long.
+/// Whether `name` is safe as a file name: `[A-Za-z0-9_.-]+`, no leading dot (hidden) or hyphen (a flag), not too long.
 #[must_use]
 pub fn is_safe_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= MAX_NAME_BYTES
-        && !name.starts_with('.')
+        && !name.starts_with(['.', '-'])
         && name
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))

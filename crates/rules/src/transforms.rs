@@ -159,7 +159,7 @@ impl At<'_> {
         let shown = shorten(&value.value);
         Err(self.invalid(
             yaml::line(value),
-            format!("{what} name {shown} is not safe as a file name: letters, digits, `_`, `.`, `-`, no leading dot, at most {} bytes", crate::MAX_NAME_BYTES),
+            format!("{what} name {shown} is not safe as a file name: letters, digits, `_`, `.`, `-`, no leading dot or hyphen, at most {} bytes", crate::MAX_NAME_BYTES),
         ))
     }
 

@@ -66,6 +66,7 @@ fn names_that_would_leave_the_output_folder_are_refused() {
         "../x",
         "a/b",
         ".hidden",
+        "-flag",
         "",
         "a b",
         "a\\nb",

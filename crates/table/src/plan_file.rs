@@ -196,7 +196,9 @@ mod tests {
     fn there_and_back() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("plan.json");
-        let plan = plan(&[0, 5, 5, 9]);
+        let mut plan = plan(&[0, 5, 5, 9]);
+        // serde_json without `float_roundtrip` reads its own last digit wrong (found by fuzzing).
+        plan.shards[0].cost = "978848888888888888800.0".parse().unwrap();
         plan.write(&path).unwrap();
         assert_eq!(Plan::read(&path).unwrap(), plan);
         assert_eq!(plan.shard(1).unwrap().rows(), 5..5);
