@@ -46,6 +46,7 @@ setup-test:
 .PHONY: bench
 bench: build bench-memory ## the benchmarks; raw runs land in benches/runs, tables in benches/RESULTS.md
 	@scripts/setup.sh test bench
+	cargo build --locked --release -p halocline-chem --example engines
 	benches/run
 
 # Needs 15 GB of disk in target/.

@@ -6,7 +6,7 @@
 // glibc's, before anything else has run.
 //
 // build: gcc -O2 -shared -fPIC -Wl,-z,initfirst allocator.c -o allocator.so       use: LD_PRELOAD=$PWD/allocator.so PROGRAM
-// With ALLOCATOR_SAYS=1 it says on stderr how many functions it took over.
+// It says so on stderr, in every process in which it found mimalloc.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <elf.h>
@@ -196,7 +196,8 @@ __attribute__((constructor)) static void take_over(void) {
     }
   }
   munmap((void *)image, (size_t)info.st_size);
-  if (getenv("ALLOCATOR_SAYS") != NULL) {
-    fprintf(stderr, "allocator.so: %u functions taken over\n", taken);
+  if (taken > 0) {
+    static const char said[] = "allocator.so: glibc's malloc instead of mimalloc\n";
+    (void)!write(STDERR_FILENO, said, sizeof said - 1);
   }
 }

@@ -4,8 +4,9 @@
 usage: benches/run [--only NAME,...] [--rounds 5] [--rows 500000] [--merge-rows 20000000]
 
 Questions: ome (one rule), rules16 (all polyphenol rules), amine (the amine rules, which match almost nothing), halogens1,
-halogens2, floor (RDKit's MolToSmiles alone, over the products of ome), threads (two against one), merge (deduplication
-against DuckDB and Polars), classes (our rate for each class and depth, and what the full library would take).
+halogens2, floor (RDKit's MolToSmiles alone, over the products of ome), threads (two against one), allocator (mimalloc against
+glibc's malloc), merge (deduplication against DuckDB, Polars and SQLite), engines (full against
+auto, everything equal), classes (our rate for each class and depth, and what the full library would take).
 Every answer against Python is checked: both sides must give the same set of unique SMILES. `--rows` parents are taken from
 a polyphenol 2X library of 552,000, evenly spread over it. Raw runs go to benches/runs, the tables to benches/RESULTS.md.
 """
@@ -34,7 +35,7 @@ WORK = ROOT / "target/bench"
 # SQLite falls from 117,000 to 32,000 rows a second on the way to 16 million.
 SQLITE_ROWS = 4_000_000
 CORES = 2
-QUESTIONS = ["ome", "rules16", "amine", "halogens1", "halogens2", "floor", "threads", "merge", "classes"]
+QUESTIONS = ["ome", "rules16", "amine", "halogens1", "halogens2", "floor", "threads", "allocator", "merge", "engines", "classes"]
 # No rule is for the class `other`.
 CLASSES = ["polyphenol", "terpenoid", "alkaloid", "lipid", "aa_peptide"]
 # Debian's package libmimalloc2.0: the Python pipeline gains from a better allocator too, so it is measured with one.
@@ -207,6 +208,82 @@ def threads(rounds, rows):
             runs[side].append(ours_transform(library, rows, out, rules, 1, count))
     made = sum(rows_of(out / f"{name}.parquet") for name in names)
     return {"question": "threads", "parents": rows, "products": made, "runs": runs}
+
+
+def allocator(rounds, rows):
+    """The OMe job of one binary with mimalloc and with glibc's malloc, which benches/allocator.c puts in its place."""
+    library = library_2x(rows)
+    rows = rows_of(library)
+    name = "FG_PHENOL_OH__OH__TO__OMe"
+    shim, out = WORK / "allocator.so", WORK / "allocator"
+    subprocess.run(
+        ["gcc", "-O2", "-shared", "-fPIC", "-Wl,-z,initfirst", ROOT / "benches/allocator.c", "-o", shim], check=True
+    )
+    where = ["--input", library, "--rows", f"0..{rows}", "--out-dir", out, "--no-isolate"]
+    command = halo("transform-shard", *where, "--rules", TRANSFORMS, "--rule", name, "--depth", "1", "--threads", "2")
+    said = subprocess.run([BIN / "halo-transform-shard", "--version"], env=preloading(str(shim)), capture_output=True)
+    if b"instead of mimalloc" not in said.stderr:
+        sys.exit("benches/allocator.c found no mimalloc in halo-transform-shard")
+    sides = {"mimalloc": None, "the same binary, glibc malloc": str(shim)}
+    runs, made = {side: [] for side in sides}, {}
+    for _ in range(rounds):
+        for side, library in sides.items():
+            shutil.rmtree(out, ignore_errors=True)
+            runs[side].append(measure.run(command, env=preloading(library)))
+            made[side] = (out / f"{name}.parquet").read_bytes()
+    if len(set(made.values())) != 1:
+        sys.exit("allocator: the two tables differ")
+    return {"question": "allocator", "parents": rows, "products": rows_of(out / f"{name}.parquet"), "runs": runs}
+
+
+def engines():
+    """`--engine full` against `auto`: every molecule of np_68k with every rule and every halogen rule; then halogenated
+    libraries of all classes, which `auto` takes by its light parse. Two processes, each every other molecule."""
+    program = ROOT / "target/release/examples/engines"
+    with gzip.open(ROOT / "data/np_68k.tsv.gz", "rt") as file:
+        natural = [row["smiles"] for row in csv.DictReader(file, delimiter="\t")]
+    trusted = []
+    for class_name in CLASSES:
+        for depth, step in ((1, 20), (2, 200)):
+            library = halogenated(class_name, depth, step)
+            trusted += pq.read_table(library, columns=["smiles"])["smiles"].to_pylist()
+    found = {}
+    for name, rules, molecules, flags in (
+        ("all transform rules, np_68k", TRANSFORMS, natural, []),
+        ("all transform rules, halogenated libraries, trusted", TRANSFORMS, trusted, ["trusted"]),
+        ("all halogen rules, np_68k", HALOGENS, natural, []),
+    ):
+        processes = []
+        for part in range(CORES):
+            table = WORK / f"engines-{part}.tsv"
+            table.write_text("id\tsmiles\n" + "".join(f"{i}\t{s}\n" for i, s in enumerate(molecules[part::CORES])))
+            with table.open() as file:
+                processes.append(
+                    subprocess.Popen([program, rules, "all", "1", *flags], stdin=file, stdout=subprocess.PIPE, text=True)
+                )
+        totals = [0, 0, 0]
+        for process in processes:
+            said = process.communicate()[0]
+            line = re.search(r"rows (\d+) products (\d+) edited \d+ different (\d+)", said)
+            if line is None or process.returncode != (1 if int(line[3]) else 0):
+                sys.exit(f"engines: {name}: ended with {process.returncode}\n{said}")
+            totals = [a + int(b) for a, b in zip(totals, line.groups())]
+        if totals[2]:
+            sys.exit(f"engines: {name}: {totals[2]} lines differ\n{said}")
+        found[name] = totals
+        print(f"engines: {name}", file=sys.stderr)
+    return {"question": "engines", "runs": {}, "found": found}
+
+
+def engines_table(answer):
+    lines = [
+        "## Engines\n",
+        "`--engine full` against `auto`, product by product, reject by reject, count by count; depth 1.\n",
+        "| what | molecules | products | different |",
+        "|---|---|---|---|",
+    ]
+    lines += [f"| {what} | {r:,} | {p:,} | {d} |" for what, (r, p, d) in answer["found"].items()]
+    return lines + [""]
 
 
 def classes(rounds):
@@ -383,6 +460,8 @@ def table(answers, machine):
     for answer in answers:
         if answer["question"] == "classes":
             lines += extrapolation(answer)
+        elif answer["question"] == "engines":
+            lines += engines_table(answer)
     return "\n".join(lines) + "\n"
 
 
@@ -410,6 +489,10 @@ def main():
             answers.append(floor(args.rounds, args.rows))
         elif name == "threads":
             answers.append(threads(args.rounds, args.rows // MANY_RULES_SHARE))
+        elif name == "allocator":
+            answers.append(allocator(args.rounds, args.rows))
+        elif name == "engines":
+            answers.append(engines())
         elif name == "classes":
             answers.append(classes(args.rounds))
         elif name == "merge":
