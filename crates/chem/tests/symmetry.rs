@@ -1,6 +1,5 @@
 //! Sites that are alike by symmetry give one text, and it is the one `runReactants` gives for each of them: on molecules
 //! whose ties are symmetries, on those whose ties are not, and on cages where RDKit ranks in another way.
-#![expect(clippy::unwrap_used, reason = "a failed precondition is a failed test")]
 
 use halocline_chem::{Engine, Kernel, Options, SmilesBatch};
 use halocline_rules::Reaction;
