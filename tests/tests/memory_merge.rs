@@ -6,7 +6,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::print_stderr,
     reason = "a failed precondition is a failed test, and a test says what it measured"
 )]
 
