@@ -6,10 +6,12 @@
 # job run, and the jobs that need it. All inputs are `ancient`: no time stamp decides anything.
 import shutil
 import sys
+import threading
 import time
 
 import yaml
 from snakemake.exceptions import WorkflowError
+from snakemake.scheduling.job_scheduler import JobScheduler
 from snakemake.utils import validate
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow" / "scripts"))
@@ -34,6 +36,14 @@ def load_plan():
         raise WorkflowError(str(error)) from None
     return bin_dir, table
 
+
+def stop_on_sigterm(scheduler, *signal, stop=JobScheduler.exit_gracefully):
+    """Snakemake 9's own handler takes a lock that the code it interrupts may hold, and then waits for ever (the kill test
+    met it). In a thread it waits until that code has let go."""
+    threading.Thread(target=stop, args=(scheduler, *signal), daemon=True).start()
+
+
+JobScheduler.exit_gracefully = stop_on_sigterm
 
 BIN_DIR, PLAN = load_plan()
 for reason in PLAN.reasons():
