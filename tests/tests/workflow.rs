@@ -78,11 +78,14 @@ fn no_job_outlives_a_snakemake_that_was_killed() {
     let deadline = Instant::now() + Duration::from_secs(120);
     let job = loop {
         let processes = processes_below(engine.id());
-        // (planning asks the same program for its version)
+        // (Planning asks the same program for its version. A process that has not come as far as its second thread, which
+        // waits for signals, would find out that its parent died only when it goes on.)
         let tool = |pid: &&nix::unistd::Pid| {
             let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let threads = std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
             process_name(**pid).starts_with("halo-transform")
                 && String::from_utf8_lossy(&arguments).contains("--shards")
+                && threads > 1
         };
         if let Some(job) = processes.iter().find(tool) {
             break *job;
@@ -99,8 +102,9 @@ fn no_job_outlives_a_snakemake_that_was_killed() {
     while let Some(pid) = processes.iter().find(|pid| is_alive(**pid)) {
         let name = process_name(*pid);
         if Instant::now() >= deadline {
+            let state = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
             let _ = kill(job, Signal::SIGKILL);
-            panic!("{name} outlived Snakemake");
+            panic!("{name} outlived Snakemake (the job was {job}):\n{state}");
         }
         std::thread::sleep(Duration::from_millis(10));
     }

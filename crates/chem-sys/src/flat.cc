@@ -14,7 +14,7 @@ using RDKit::Bond;
 
 constexpr unsigned kMostAtoms = 1000;
 // Kinds of sites remembered per rule; there are a handful, isotopes apart.
-constexpr size_t kMostOutcomes = 4096;
+constexpr size_t kMostOutcomes = 64;
 
 // What ranking compares after the degree. RDKit compares charges as unsigned numbers.
 bool invariant_of(const Atom &atom, uint64_t &invariant) {
