@@ -488,7 +488,7 @@ def main():
         elif name == "floor":
             answers.append(floor(args.rounds, args.rows))
         elif name == "threads":
-            answers.append(threads(args.rounds, args.rows // MANY_RULES_SHARE))
+            answers.append(threads(args.rounds, args.rows))
         elif name == "allocator":
             answers.append(allocator(args.rounds, args.rows))
         elif name == "engines":
