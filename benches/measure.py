@@ -26,25 +26,24 @@ def tree(pid):
     return pids
 
 
-def pss_bytes(pid):
+def proc_bytes(pid, file, key):
+    """A line `key: N kB` of a file of /proc/PID; 0 when the process is gone."""
     try:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
+        for line in Path(f"/proc/{pid}/{file}").read_text().splitlines():
+            if line.startswith(key):
                 return int(line.split()[1]) * 1024
     except OSError:
         pass
     return 0
+
+
+def pss_bytes(pid):
+    return proc_bytes(pid, "smaps_rollup", "Pss:")
 
 
 def peak_bytes(pid):
     """The kernel's own mark, which no sample can miss; `ru_maxrss` would start from the size of this process."""
-    try:
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return 0
+    return proc_bytes(pid, "status", "VmHWM:")
 
 
 def disk_bytes(folder, pids):

@@ -10,6 +10,7 @@
 pub mod memory;
 pub mod place;
 
+use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -159,6 +160,25 @@ pub fn table(path: &Path) -> serde_json::Value {
 pub fn json(path: &Path) -> serde_json::Value {
     let text = fs_err::read_to_string(path).unwrap_or_else(|e| panic!("{e}"));
     serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// All files below a folder, by their paths in it, with their bytes.
+pub fn files_below(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let read = |path: &Path| fs_err::read(path).unwrap_or_else(|e| panic!("{e}"));
+    let mut found = BTreeMap::new();
+    let mut dirs = vec![dir.to_owned()];
+    while let Some(next) = dirs.pop() {
+        for entry in fs_err::read_dir(&next).unwrap_or_else(|e| panic!("{e}")) {
+            let path = entry.unwrap_or_else(|e| panic!("{e}")).path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else {
+                let name = path.strip_prefix(dir).unwrap_or(&path).to_owned();
+                found.insert(name, read(&path));
+            }
+        }
+    }
+    found
 }
 
 /// A scratch folder inside the target folder of the checkout, removed when dropped.

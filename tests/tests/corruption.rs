@@ -8,7 +8,9 @@
 #![expect(clippy::print_stderr, reason = "stderr is where a test speaks")]
 
 use halocline_tests::place::Place;
-use halocline_tests::{command, json, library, np_68k, np_700, python, root, run, scratch};
+use halocline_tests::{
+    command, files_below, json, library, np_68k, np_700, python, root, run, scratch,
+};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -296,19 +298,8 @@ fn damaged_products_are_found_or_have_the_same_values() {
 
 /// Tables below a folder.
 fn tables(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    let mut dirs = vec![dir.to_owned()];
-    while let Some(next) = dirs.pop() {
-        for entry in fs_err::read_dir(&next).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                dirs.push(path);
-            } else if path.extension().is_some_and(|e| e == "parquet") {
-                let bytes = fs_err::read(&path).unwrap();
-                found.insert(path.strip_prefix(dir).unwrap().to_owned(), bytes);
-            }
-        }
-    }
+    let mut found = files_below(dir);
+    found.retain(|path, _| path.extension().is_some_and(|e| e == "parquet"));
     found
 }
 

@@ -8,7 +8,7 @@
 #![expect(clippy::print_stderr, reason = "stderr is where a test speaks")]
 
 use halocline_tests::place::Place;
-use halocline_tests::{command, json, library, np_68k, np_700, root, run, scratch};
+use halocline_tests::{command, files_below, json, library, np_68k, np_700, root, run, scratch};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -68,24 +68,6 @@ impl Drop for Disk {
     }
 }
 
-/// All files below a folder, with their bytes.
-fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    let mut dirs = vec![dir.to_owned()];
-    while let Some(next) = dirs.pop() {
-        for entry in fs_err::read_dir(&next).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                dirs.push(path);
-            } else {
-                let bytes = fs_err::read(&path).unwrap();
-                found.insert(path.strip_prefix(dir).unwrap().to_owned(), bytes);
-            }
-        }
-    }
-    found
-}
-
 /// Tables and plans: their bytes depend on the rows alone.
 fn reproducible(files: &BTreeMap<PathBuf, Vec<u8>>) -> BTreeMap<&Path, &[u8]> {
     let kept = files.iter().filter(|(path, _)| {
@@ -113,7 +95,7 @@ fn assert_refused(tool: &mut Command, disk: &Path, finals: &[&str], size: u64) {
             && said.contains(" more needed"),
         "{said}"
     );
-    for file in files(disk).into_keys() {
+    for file in files_below(disk).into_keys() {
         let name = file.file_name().unwrap().to_string_lossy().into_owned();
         let temporary = name.starts_with('.') || name.ends_with(".tmp");
         assert!(!temporary, "{size} bytes: {} was left", file.display());
@@ -130,7 +112,7 @@ fn survives(scratch: &Path, finals: &[&str], tool: &dyn Fn(&Path) -> Command) {
         let disk = Disk::new(&dir, 64 << 20);
         run(&mut tool(&disk.0));
         let pages = |bytes: &Vec<u8>| (bytes.len() as u64).div_ceil(PAGE);
-        files(&disk.0).values().map(pages).sum::<u64>()
+        files_below(&disk.0).values().map(pages).sum::<u64>()
     };
     assert!(needed > 0, "it wrote nothing");
     let sizes: std::collections::BTreeSet<u64> = [
@@ -147,7 +129,7 @@ fn survives(scratch: &Path, finals: &[&str], tool: &dyn Fn(&Path) -> Command) {
     let want = {
         let disk = Disk::new(&dir, 64 << 20);
         run(&mut tool(&disk.0));
-        files(&disk.0)
+        files_below(&disk.0)
     };
     if needed == 1 {
         // A file of less than a page: the disk is full before it starts.
@@ -156,14 +138,14 @@ fn survives(scratch: &Path, finals: &[&str], tool: &dyn Fn(&Path) -> Command) {
         assert_refused(&mut tool(&disk.0), &disk.0, finals, 0);
         fs_err::remove_file(disk.0.join("ballast")).unwrap();
         run(&mut tool(&disk.0));
-        assert_eq!(reproducible(&files(&disk.0)), reproducible(&want));
+        assert_eq!(reproducible(&files_below(&disk.0)), reproducible(&want));
     }
     for pages in sizes {
         let disk = Disk::new(&dir, pages * PAGE);
         assert_refused(&mut tool(&disk.0), &disk.0, finals, pages * PAGE);
         disk.make_space();
         run(&mut tool(&disk.0));
-        let got = files(&disk.0);
+        let got = files_below(&disk.0);
         assert!(
             reproducible(&got) == reproducible(&want),
             "{pages} pages, then space: other bytes"
@@ -270,7 +252,7 @@ fn merge_on_a_full_disk() {
             tool
         };
         assert_refused(&mut spill("spill"), &disk.0, &[], PAGE);
-        assert_eq!(files(&out).len(), 0, "nothing is finished");
+        assert_eq!(files_below(&out).len(), 0, "nothing is finished");
         // Neither of the others spills.
         run(&mut spill("bloom"));
         let want = fs_err::read(out.join("products.parquet")).unwrap();
