@@ -1,11 +1,12 @@
 """Runs a command and measures it from outside: wall time, CPU time of its whole process tree, and the largest sum of
-resident memory of the tree (PSS, so that shared pages count once), sampled ten times a second; with `disk`, also the
+resident memory of the tree (PSS, so that shared pages count once), sampled ten times a second, more often at first; with `disk`, also the
 largest sum of what it has on disk there. Bytes and seconds."""
 
 import os
 import stat
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -69,20 +70,29 @@ def disk_bytes(folder, pids):
 def run(command, disk=None, **kwargs):
     """Returns {"wall_seconds", "cpu_seconds", "peak_bytes", "stdout"}, and "disk_bytes" when the folder `disk` is given;
     stops the benchmark when the command fails."""
+    marks = {"sum": 0, "alone": 0, "disk": 0}
+    ended = threading.Event()
+
+    def watch(root):
+        pause = 0.002
+        while not ended.is_set():
+            pids = tree(root)
+            marks["sum"] = max(marks["sum"], sum(map(pss_bytes, pids)))
+            marks["alone"] = max(marks["alone"], peak_bytes(root))
+            if disk:
+                marks["disk"] = max(marks["disk"], disk_bytes(disk, pids))
+            ended.wait(pause)
+            pause = min(2 * pause, 0.1)
+
     start = time.monotonic()
     with subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, text=True, **kwargs) as process:
-        peak = largest = alone = 0
-        while True:
-            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-            if pid:
-                break
-            pids = tree(process.pid)
-            peak = max(peak, sum(map(pss_bytes, pids)))
-            alone = max(alone, peak_bytes(process.pid))
-            if disk:
-                largest = max(largest, disk_bytes(disk, pids))
-            time.sleep(0.1)
+        # Beside the wait, so that a command of milliseconds is not measured in steps of the sampling.
+        watcher = threading.Thread(target=watch, args=(process.pid,))
+        watcher.start()
+        _, status, usage = os.wait4(process.pid, 0)
         wall = time.monotonic() - start
+        ended.set()
+        watcher.join()
         process.returncode = os.waitstatus_to_exitcode(status)
         stdout = process.stdout.read()
     if process.returncode != 0:
@@ -90,11 +100,11 @@ def run(command, disk=None, **kwargs):
     measured = {
         "wall_seconds": wall,
         "cpu_seconds": usage.ru_utime + usage.ru_stime,
-        "peak_bytes": max(peak, alone),
+        "peak_bytes": max(marks["sum"], marks["alone"]),
         "stdout": stdout,
     }
     if disk:
-        measured["disk_bytes"] = max(largest, disk_bytes(disk, []))
+        measured["disk_bytes"] = max(marks["disk"], disk_bytes(disk, []))
     return measured
 
 
