@@ -1,6 +1,6 @@
 """Runs a command and measures it from outside: wall time, CPU time of its whole process tree, and the largest sum of
-resident memory of the tree (PSS, so that shared pages count once), sampled ten times a second, more often at first; with `disk`, also the
-largest sum of what it has on disk there. Bytes and seconds."""
+resident memory of the tree (PSS, so that shared pages count once), sampled ten times a second and more often at first;
+with `disk`, also the largest sum of what it has on disk there. Bytes and seconds."""
 
 import os
 import stat
