@@ -77,8 +77,13 @@ impl<'a> Collector<'a> {
 
     fn add(&mut self, reacted: &Reacted, out: &mut Emit<'_, Cut>) -> anyhow::Result<()> {
         let _guard = self.times.time("deduplicate");
-        for (index, (table, rows)) in self.tables.iter_mut().zip(&reacted.rows).enumerate() {
-            let groups = table.add(rows, &reacted.parents, self.dictionaries, &mut self.seen)?;
+        for (index, table) in self.tables.iter_mut().enumerate() {
+            let groups = table.add(
+                &reacted.rows,
+                &reacted.parents,
+                self.dictionaries,
+                &mut self.seen,
+            )?;
             push(index, groups, out);
         }
         let groups = self

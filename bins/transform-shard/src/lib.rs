@@ -17,6 +17,7 @@ mod isolate;
 mod manifest;
 mod parents;
 mod react;
+mod rows;
 mod shard;
 mod stats;
 mod sweep;

@@ -42,7 +42,7 @@ impl Parents {
     /// The SMILES as the kernel takes them. A null, or a row that is rejected unseen, is an empty text, which the kernel
     /// rejects.
     pub(crate) fn batch(&self, unseen: &dyn Fn(u64) -> bool) -> SmilesBatch {
-        let mut batch = SmilesBatch::new();
+        let mut batch = SmilesBatch::with_capacity(self.smiles.len(), text_bytes(&self.smiles));
         for i in 0..self.smiles.len() {
             batch.push(
                 if self.smiles.is_null(i) || unseen(self.first_row + i as u64) {
@@ -54,6 +54,12 @@ impl Parents {
         }
         batch
     }
+}
+
+/// Bytes of the values of a slice.
+fn text_bytes(texts: &StringArray) -> usize {
+    let offsets = texts.value_offsets();
+    (offsets[texts.len()] - offsets[0]) as usize
 }
 
 /// Upper estimate of the bytes one parent can cost: every atom a site of every rule, up to the caps, each product as long

@@ -1,80 +1,14 @@
 //! The parallel step: a batch of parents through a kernel, into plain columns per table.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use halocline_cascade::Weigh;
 use halocline_chem::{ChemError, Counts, Kernel, Profile, Results, Stage};
-use xxhash_rust::xxh3::xxh3_128;
 
 use crate::isolate::Quarantined;
 use crate::parents::Parents;
-
-/// Products of one batch that go to one table, before deduplication.
-#[derive(Debug, Default)]
-pub(crate) struct Rows {
-    text: String,
-    ends: Vec<u32>,
-    /// xxh3-128 of each SMILES: its key.
-    pub keys: Vec<u128>,
-    /// Parent's place in the batch.
-    pub parents: Vec<u32>,
-    /// Index into [`crate::tables::Labels`].
-    pub labels: Vec<u32>,
-    pub sites: Vec<i32>,
-    atoms: Vec<i32>,
-    atom_ends: Vec<u32>,
-}
-
-impl Rows {
-    pub(crate) fn len(&self) -> usize {
-        self.keys.len()
-    }
-
-    pub(crate) fn smiles(&self, i: usize) -> &str {
-        &self.text[span(&self.ends, i)]
-    }
-
-    pub(crate) fn atoms(&self, i: usize) -> &[i32] {
-        &self.atoms[span(&self.atom_ends, i)]
-    }
-
-    fn push(&mut self, smiles: &str, parent: u32, label: u32, site: i32, atoms: &[i32]) {
-        self.text.push_str(smiles);
-        // A batch is bounded far below 4 GiB by `max_products` and its byte estimate; a longer one must not wrap.
-        self.ends.push(place(self.text.len()));
-        self.keys.push(xxh3_128(smiles.as_bytes()));
-        self.parents.push(parent);
-        self.labels.push(label);
-        self.sites.push(site);
-        self.atoms.extend_from_slice(atoms);
-        self.atom_ends.push(place(self.atoms.len()));
-    }
-
-    fn heap_bytes(&self) -> usize {
-        self.text.capacity()
-            + self.keys.capacity() * 16
-            + (self.ends.capacity()
-                + self.parents.capacity()
-                + self.labels.capacity()
-                + self.sites.capacity())
-                * 4
-            + (self.atoms.capacity() + self.atom_ends.capacity()) * 4
-    }
-}
-
-fn place(len: usize) -> u32 {
-    match u32::try_from(len) {
-        Ok(place) => place,
-        Err(_) => panic!("the products of one batch pass 4 GiB"),
-    }
-}
-
-fn span(ends: &[u32], i: usize) -> Range<usize> {
-    let start = if i == 0 { 0 } else { ends[i - 1] };
-    start as usize..ends[i] as usize
-}
+use crate::rows::Rows;
 
 /// A parent, or one site of it, that gave no product.
 #[derive(Debug)]
@@ -90,8 +24,7 @@ pub(crate) struct Reject {
 /// What a batch of parents became.
 pub(crate) struct Reacted {
     pub parents: Parents,
-    /// One per table.
-    pub rows: Vec<Rows>,
+    pub rows: Rows,
     pub rejects: Vec<Reject>,
     /// One per reaction.
     pub counts: Vec<Counts>,
@@ -100,13 +33,12 @@ pub(crate) struct Reacted {
 
 impl Weigh for Reacted {
     fn bytes(&self) -> u64 {
-        let rows: usize = self.rows.iter().map(Rows::heap_bytes).sum();
         let rejects: usize = self
             .rejects
             .iter()
             .map(|r| r.reason.capacity() + size_of::<Reject>())
             .sum();
-        self.parents.bytes() + (rows + rejects + self.rows.len() * size_of::<Rows>()) as u64
+        self.parents.bytes() + (self.rows.heap_bytes() + rejects + size_of::<Self>()) as u64
     }
 }
 
@@ -195,8 +127,7 @@ pub(crate) fn react(parents: Parents, job: &Job<'_>) -> anyhow::Result<Reacted> 
         outgrown,
     } = job;
     let batch = parents.batch(&|row| quarantine.contains_key(&row));
-    let mut rows: Vec<Rows> = Vec::new();
-    rows.resize_with(*num_tables, Rows::default);
+    let mut rows = Rows::default();
     let mut rejects = Vec::new();
     let mut counts = vec![Counts::default(); *num_reactions];
     let mut profile = Profile::default();
@@ -252,6 +183,7 @@ pub(crate) fn react(parents: Parents, job: &Job<'_>) -> anyhow::Result<Reacted> 
         }
         group.put(kernel);
     }
+    rows.arrange(*num_tables);
     rejects.sort_by_key(|r| (r.parent, r.reaction, r.site));
     Ok(Reacted {
         parents,
@@ -265,9 +197,10 @@ pub(crate) fn react(parents: Parents, job: &Job<'_>) -> anyhow::Result<Reacted> 
 fn collect(
     results: &Results<'_>,
     group: &Group,
-    rows: &mut [Rows],
+    rows: &mut Rows,
     label_of: &(dyn Fn(&[u16], usize) -> u32 + Sync),
 ) {
+    rows.reserve(results);
     // Products come sorted by path within a parent: the label of a path is looked up once per run of it.
     let mut last: Option<(&[u16], u32)> = None;
     for product in results.products() {
@@ -280,12 +213,6 @@ fn collect(
             _ => label_of(product.path, group.first_reaction),
         };
         last = Some((product.path, label));
-        rows[table].push(
-            product.smiles,
-            product.row,
-            label,
-            product.site,
-            product.atoms,
-        );
+        rows.push(&product, label, table);
     }
 }

@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use arrow::array::{
-    Array, ArrayRef, DictionaryArray, Int32Array, ListArray, RecordBatch, StringArray, UInt32Array,
+    Array, ArrayRef, ArrowPrimitiveType, DictionaryArray, Int32Array, ListArray, PrimitiveArray,
+    RecordBatch, StringArray, UInt32Array,
     builder::{Int32Builder, Int64Builder, StringBuilder},
 };
-use arrow::buffer::{OffsetBuffer, ScalarBuffer};
+use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute::{concat, take};
-use arrow::datatypes::{Field, Int32Type, SchemaRef};
+use arrow::datatypes::{Field, Int32Type, Int64Type, SchemaRef};
 use halocline_cli::sidecar::Output;
 use halocline_rules::Reaction;
 use halocline_table::{
@@ -21,7 +22,8 @@ use halocline_table::{
 };
 
 use crate::parents::Parents;
-use crate::react::{Reject, Rows};
+use crate::react::Reject;
+use crate::rows::Rows;
 
 /// Raw bytes of rows that wait before they are made into a batch.
 pub(crate) const PENDING_BYTES: usize = 96 << 10;
@@ -166,18 +168,79 @@ pub(crate) struct Table {
     pub distinct: halocline_cli::distinct::Distinct,
 }
 
+/// Rows that wait to be made into a batch. The buffers stay: a batch copies what it takes.
 #[derive(Default)]
 struct Pending {
-    smiles: StringBuilder,
-    source: StringBuilder,
-    source_row: Int64Builder,
-    labels: Int32Builder,
-    site: Int32Builder,
+    smiles: Texts,
+    source: Texts,
+    source_row: Vec<i64>,
+    labels: Vec<i32>,
+    site: Vec<i32>,
     atoms: Vec<i32>,
     atom_ends: Vec<i32>,
-    /// Pieces of each kept column.
+    /// Pieces of each kept column, up to the parents in `uncarried`.
     kept: Vec<Vec<ArrayRef>>,
+    /// Of the rows since then, each one's parent in the batch at hand; only where columns are kept.
+    uncarried: Vec<u32>,
     bytes: usize,
+}
+
+/// Texts one after the other.
+#[derive(Default)]
+struct Texts {
+    text: Vec<u8>,
+    ends: Vec<i32>,
+}
+
+impl Texts {
+    fn push(&mut self, text: &str) {
+        self.text.extend_from_slice(text.as_bytes());
+        self.ends.push(self.text.len() as i32);
+    }
+
+    /// A copy as a column; leaves the buffers empty.
+    fn take(&mut self) -> anyhow::Result<ArrayRef> {
+        let column = StringArray::try_new(
+            offsets(&self.ends),
+            Buffer::from(self.text.as_slice()),
+            None,
+        )?;
+        self.text.clear();
+        self.ends.clear();
+        Ok(Arc::new(column))
+    }
+}
+
+/// The ends of lists or texts, which start at 0, as Arrow wants them.
+fn offsets(ends: &[i32]) -> OffsetBuffer<i32> {
+    let mut offsets = Vec::with_capacity(ends.len() + 1);
+    offsets.push(0);
+    offsets.extend_from_slice(ends);
+    OffsetBuffer::new(offsets.into())
+}
+
+/// A copy of `values`, which is left empty.
+fn copied<T: ArrowPrimitiveType>(values: &mut Vec<T::Native>) -> PrimitiveArray<T> {
+    let copy = PrimitiveArray::new(ScalarBuffer::from(values.as_slice().to_vec()), None);
+    values.clear();
+    copy
+}
+
+impl Pending {
+    /// Copies the kept columns of the rows that have not been carried yet.
+    fn carry(&mut self, parents: &Parents) -> anyhow::Result<()> {
+        if self.uncarried.is_empty() {
+            return Ok(());
+        }
+        let indices: UInt32Array = copied(&mut self.uncarried);
+        self.kept.resize_with(parents.kept.len(), Vec::new);
+        for (pieces, column) in self.kept.iter_mut().zip(&parents.kept) {
+            let piece = take(column, &indices, None)?;
+            self.bytes += piece.get_array_memory_size();
+            pieces.push(piece);
+        }
+        Ok(())
+    }
 }
 
 impl Table {
@@ -202,72 +265,72 @@ impl Table {
         labels: &Dictionaries,
         seen: &mut Seen,
     ) -> anyhow::Result<Vec<RowGroupRows>> {
-        let mut kept_parents: Vec<u32> = Vec::new();
-        for i in 0..rows.len() {
+        let mut groups = Vec::new();
+        for i in rows.of_table(self.index) {
             if !seen.insert(self.index, rows.keys[i]) {
                 self.duplicates += 1;
                 continue;
             }
+            self.rows_out += 1;
             // The low half is what `halo-dedup-merge` counts too, so that estimators can be united.
             self.distinct.insert(rows.keys[i] as u64);
             let parent = rows.parents[i];
             let source = parents.smiles.value(parent as usize);
             let pending = &mut self.pending;
-            pending.smiles.append_value(rows.smiles(i));
-            pending.source.append_value(source);
+            pending.smiles.push(rows.smiles(i));
+            pending.source.push(source);
             pending
                 .source_row
-                .append_value((parents.first_row + u64::from(parent)) as i64);
-            pending.labels.append_value(rows.labels[i] as i32);
-            pending.site.append_value(rows.sites[i]);
+                .push((parents.first_row + u64::from(parent)) as i64);
+            pending.labels.push(rows.labels[i] as i32);
+            pending.site.push(rows.sites[i]);
             pending.atoms.extend_from_slice(rows.atoms(i));
             pending.atom_ends.push(pending.atoms.len() as i32);
             pending.bytes += rows.smiles(i).len() + source.len() + rows.atoms(i).len() * 4 + 40;
-            kept_parents.push(parent);
-        }
-        self.rows_out += kept_parents.len() as u64;
-        if !parents.kept.is_empty() && !kept_parents.is_empty() {
-            let indices = UInt32Array::from(kept_parents);
-            self.pending.kept.resize_with(parents.kept.len(), Vec::new);
-            for (pieces, column) in self.pending.kept.iter_mut().zip(&parents.kept) {
-                let piece = take(column, &indices, None)?;
-                self.pending.bytes += piece.get_array_memory_size();
-                pieces.push(piece);
+            if !parents.kept.is_empty() {
+                pending.uncarried.push(parent);
+            }
+            if pending.bytes >= PENDING_BYTES {
+                pending.carry(parents)?;
+                groups.extend(self.flush(labels)?);
             }
         }
+        self.pending.carry(parents)?;
         if self.pending.bytes >= PENDING_BYTES {
-            self.flush(labels)
-        } else {
-            Ok(Vec::new())
+            groups.extend(self.flush(labels)?);
         }
+        Ok(groups)
     }
 
     fn flush(&mut self, labels: &Dictionaries) -> anyhow::Result<Vec<RowGroupRows>> {
-        if self.pending.atom_ends.is_empty() {
+        let pending = &mut self.pending;
+        if pending.atom_ends.is_empty() {
             return Ok(Vec::new());
         }
-        let mut pending = std::mem::take(&mut self.pending);
-        let keys = pending.labels.finish();
-        let offsets: ScalarBuffer<i32> = std::iter::once(0).chain(pending.atom_ends).collect();
+        pending.bytes = 0;
+        let keys: Int32Array = copied(&mut pending.labels);
         let atoms = ListArray::try_new(
             schema::site_atom_field(),
-            OffsetBuffer::new(offsets),
-            Arc::new(Int32Array::from(pending.atoms)),
+            offsets(&pending.atom_ends),
+            Arc::new(copied::<Int32Type>(&mut pending.atoms)),
             None,
         )?;
-        let mut columns: Vec<ArrayRef> = vec![
-            Arc::new(pending.smiles.finish()),
-            Arc::new(pending.source.finish()),
-            Arc::new(pending.source_row.finish()),
+        pending.atom_ends.clear();
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.schema.fields().len());
+        columns.extend([
+            pending.smiles.take()?,
+            pending.source.take()?,
+            Arc::new(copied::<Int64Type>(&mut pending.source_row)),
             Arc::new(labels.array(&keys, &labels.ids)?),
             Arc::new(labels.array(&keys, &labels.labels)?),
             Arc::new(labels.array(&keys, &labels.families)?),
-            Arc::new(pending.site.finish()),
+            Arc::new(copied::<Int32Type>(&mut pending.site)),
             Arc::new(atoms),
-        ];
-        for pieces in pending.kept {
-            let pieces: Vec<&dyn Array> = pieces.iter().map(AsRef::as_ref).collect();
-            columns.push(concat(&pieces)?);
+        ]);
+        for pieces in &mut pending.kept {
+            let all: Vec<&dyn Array> = pieces.iter().map(AsRef::as_ref).collect();
+            columns.push(concat(&all)?);
+            pieces.clear();
         }
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
         Ok(self.cutter.push(&batch))

@@ -95,6 +95,15 @@ impl SmilesBatch {
         Self::default()
     }
 
+    /// An empty batch with room for `rows` of `bytes` together.
+    #[must_use]
+    pub fn with_capacity(rows: usize, bytes: usize) -> Self {
+        Self {
+            text: Vec::with_capacity(bytes),
+            ends: Vec::with_capacity(rows),
+        }
+    }
+
     /// Appends a row.
     pub fn push(&mut self, smiles: &str) {
         self.text.extend_from_slice(smiles.as_bytes());

@@ -176,6 +176,12 @@ impl<'a> Results<'a> {
         self.text.len()
     }
 
+    /// Matched atoms of all products in the batch.
+    #[must_use]
+    pub fn num_site_atoms(&self) -> usize {
+        self.kernel.site_atoms().len()
+    }
+
     /// Products ordered by row, rule path and site.
     pub fn products(&self) -> impl Iterator<Item = Product<'a>> + use<'a> {
         let kernel = self.kernel;
