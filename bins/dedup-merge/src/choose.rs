@@ -142,6 +142,7 @@ pub(crate) fn merge_with(
             )?;
             Ok(Written {
                 distinct,
+                spill_partitions: sizes.partitions as u64,
                 ..written
             })
         }

@@ -143,6 +143,10 @@ pub fn run(config: &Config) -> Result<Merged, MergeError> {
     let mut sidecar = sidecar(&shards, written.table.published(), strategy, &config.out);
     sidecar.counts.insert("threads".into(), threads as u64);
     sidecar.spill_bytes = spill.written();
+    if written.spill_partitions > 0 {
+        let partitions = written.spill_partitions;
+        sidecar.counts.insert("spill_partitions".into(), partitions);
+    }
     if smiles {
         sidecar.distinct_estimate = Some(Distinct::estimate(&written.distinct));
         sidecar.hll = Some(written.distinct);

@@ -313,6 +313,8 @@ pub(crate) struct Written {
     pub(crate) table: Sealed,
     /// Of the keys, when this pass was the only one.
     pub(crate) distinct: Distinct,
+    /// Of the pass before, when that spilled.
+    pub(crate) spill_partitions: u64,
 }
 
 fn front<'env>(
@@ -466,5 +468,6 @@ pub(crate) fn write(job: Job<'_>, out: &Path, decider: Decider) -> Result<Writte
     Ok(Written {
         table,
         distinct: first.distinct,
+        spill_partitions: 0,
     })
 }

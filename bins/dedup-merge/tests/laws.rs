@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::{
     ArrayRef, AsArray, DictionaryArray, Float64Array, Int32Array, Int64Array, RecordBatch,
@@ -79,11 +79,17 @@ fn shards(dir: &Path, keys: &[String], cuts: &[usize]) -> Vec<PathBuf> {
 
 fn write(path: &Path, rows: &RecordBatch, meta: &Meta) {
     let options = WriterOptions {
-        row_group_bytes: 20_000,
+        row_group_bytes: (rows.get_array_memory_size() as u64 / 100).max(20_000),
     };
     let mut writer = TableWriter::create(path, rows.schema_ref(), meta, options).unwrap();
     writer.write(rows).unwrap();
     writer.finish().unwrap();
+}
+
+/// One at a time: what a test asks for above the memory of this process, another may take in between.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn config(shards: Vec<PathBuf>, out: PathBuf, strategy: Strategy, threads: usize) -> Config {
@@ -184,6 +190,7 @@ proptest! {
         cuts in proptest::collection::vec(any::<usize>(), 0..6),
         ways in proptest::collection::vec((0_u64..96, 1_usize..9, 0_usize..4), 4),
     ) {
+        let _alone = alone();
         let keys: Vec<String> = (0..40_000_u32)
             .map(|n| format!("CC{}", (n ^ seed).wrapping_mul(2_654_435_761) % distinct))
             .collect();
@@ -261,6 +268,44 @@ fn keys_longer_than_a_row_group() {
         .map(|n| format!("{}{}", "C".repeat(30_000), n % 4))
         .collect();
     check(&keys, &[2]);
+}
+
+/// What fewer rows do not reach: several partitions of the spill, and several row groups, which several threads encode
+/// when there is memory for them.
+#[test]
+fn several_partitions_and_row_groups() {
+    let _alone = alone();
+    let keys: Vec<String> = (0..200_000)
+        .map(|n| format!("{:C>200}", n * 7 % 180_000))
+        .collect();
+    let dir = tempfile::tempdir().unwrap();
+    let paths = shards(dir.path(), &keys, &[1, 70_000, 150_000]);
+    let out = dir.path().join("out.parquet");
+    let mut reference = None;
+    for strategy in [Strategy::Memory, Strategy::Bloom, Strategy::Spill] {
+        for threads in [1, 4] {
+            for little in [true, false] {
+                let mut config = config(paths.clone(), out.clone(), strategy, threads);
+                if little {
+                    let limit = halocline_budget::rss::peak_bytes() + (80 << 20);
+                    config.memory_limit = MemoryLimit::new(limit).unwrap();
+                }
+                let sidecar = run(&config).unwrap().sidecar;
+                let partitions = sidecar.counts.get("spill_partitions").copied();
+                assert_eq!(
+                    partitions.is_some_and(|n| n > 1),
+                    strategy == Strategy::Spill
+                );
+                let bytes = std::fs::read(&out).unwrap();
+                assert!(
+                    *reference.get_or_insert_with(|| bytes.clone()) == bytes,
+                    "{strategy:?} {threads} {little}"
+                );
+            }
+        }
+    }
+    assert!(TableReader::open(&out).unwrap().row_groups() > 1);
+    assert_eq!(read(&out), first_of_each(&keys));
 }
 
 #[test]

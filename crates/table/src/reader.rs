@@ -491,9 +491,13 @@ impl Batches {
             let wanted = self.next..rows.end.min(self.end);
             self.segments = self.plan(group, wanted);
         }
-        let Some(segment) = self.segments.pop_front() else {
+        let Some(mut segment) = self.segments.pop_front() else {
             return Err(self.error(self.end, "no rows where rows were promised".to_owned()));
         };
+        // Decoders take room for a full batch whatever comes: equal batches, none of them a remainder.
+        let rows = to_usize(segment.rows.end - segment.rows.start);
+        let batches = rows.div_ceil(segment.batch_rows);
+        segment.batch_rows = rows.div_ceil(batches.max(1));
         let group = self
             .table
             .starts
@@ -501,7 +505,6 @@ impl Batches {
             - 1;
         let first = self.table.starts[group];
         let offset = to_usize(segment.rows.start - first);
-        let limit = to_usize(segment.rows.end - segment.rows.start);
         let reader = guard(|| {
             ParquetRecordBatchReaderBuilder::new_with_metadata(
                 self.table.file.clone(),
@@ -510,7 +513,7 @@ impl Batches {
             .with_row_groups(vec![group])
             .with_projection(self.mask.clone())
             .with_offset(offset)
-            .with_limit(limit)
+            .with_limit(rows)
             .with_batch_size(segment.batch_rows)
             .build()
             .map_err(|e| e.to_string())

@@ -308,6 +308,35 @@ fn batches_are_cut_by_bytes() {
     assert!(batches < 100, "{batches}");
 }
 
+/// A reader of many small row groups keeps their batches by the hundred: none may hold room for more rows than it has.
+#[test]
+fn batches_take_no_room_for_rows_that_are_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("t.parquet");
+    write(&path, 20_000, |_| 8192);
+    let table = TableReader::open(&path).unwrap();
+    let group_rows = table.row_group_rows(0).end as usize;
+    for batch_rows in [8192, group_rows - 1, 1000] {
+        let options = ReadOptions {
+            batch_rows,
+            batch_bytes: 8 << 20,
+            columns: Some(vec!["smiles".into(), "source_row".into(), "k".into()]),
+            ..ReadOptions::default()
+        };
+        for batch in table.batches(options).unwrap() {
+            let batch = batch.unwrap();
+            let raw: u64 = halocline_table::row_bytes(&batch).iter().sum();
+            let held = batch.get_array_memory_size() as u64;
+            // Text grows by doubling.
+            assert!(
+                held <= 2 * raw + 4096,
+                "{} of {batch_rows} rows: {held} bytes for {raw}",
+                batch.num_rows()
+            );
+        }
+    }
+}
+
 #[test]
 fn an_all_null_batch_changes_no_type_and_no_byte() {
     let dir = tempfile::tempdir().unwrap();
