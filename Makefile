@@ -53,7 +53,7 @@ bench: build bench-memory ## the benchmarks; raw runs land in benches/runs, tabl
 .PHONY: bench-memory
 bench-memory: build ## the memory tests with 50 million rows (`make bench-memory ROWS=8000000`: with fewer); part of bench
 	cargo build --locked --release --workspace --examples
-	HALOCLINE_ROWS=$(or $(ROWS),50000000) cargo test --locked --release -p halocline-tests --test memory_merge \
+	HALOCLINE_ROWS=$(or $(ROWS),50000000) cargo test --locked --release --no-fail-fast -p halocline-tests --test memory_merge \
 		--test memory_split_validate --test transform_memory --test balance -- --nocapture --test-threads 1 \
 		2>&1 | tee benches/runs/memory.txt
 
