@@ -178,13 +178,15 @@ impl SpillSizes {
             .max(4 << 20)
             .min(most)
             .max(1 << 20);
-        let mut partitions = ordinals_bytes(estimate.most).div_ceil(map).max(1);
+        // A thousand partitions still write 8 KiB at a time. So many partitions that their buffers take all of it also for
+        // few rows: with fewer the peak would grow with the rows until they do.
+        let buffers = (room.saturating_sub(scan.min(room / 2)) / 3).min(8 << 20);
+        let mut partitions = ordinals_bytes(estimate.most)
+            .div_ceil(map)
+            .max(buffers.div_ceil(READ_BYTES as u64));
         while ordinals_bytes(share(estimate.most, partitions)) > map {
             partitions += partitions.div_ceil(16);
         }
-        // More would only make the peak grow with the rows; a thousand partitions still write
-        // 8 KiB at a time.
-        let buffers = (room.saturating_sub(scan.min(room / 2)) / 3).min(8 << 20);
         let buffer_bytes = (buffers / partitions).clamp(1 << 10, READ_BYTES as u64) as usize;
         Self {
             partitions: partitions as usize,
