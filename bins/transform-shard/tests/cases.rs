@@ -4,12 +4,12 @@
 #![expect(clippy::unwrap_used, reason = "a failed precondition is a failed test")]
 
 #[macro_use]
-mod run;
+mod common;
 
 use std::ffi::OsString;
 use std::path::Path;
 
-use run::*;
+use common::*;
 
 /// The lines a run of the case gives, in the form of `expected.tsv`, sorted.
 fn lines(case: &Path, scratch: &Path, engine: &str) -> Vec<String> {
@@ -106,7 +106,7 @@ fn a_dumped_case_is_a_case() {
         ),
     ] {
         let case = tempfile::tempdir().unwrap();
-        let mut args = args!["--input", input, "--rules", rules, "--out-dir", case.path()].to_vec();
+        let mut args = job(&input, &rules, case.path(), &args![]);
         args.extend(args!["--dump-case", row.to_string(), "-q"]);
         args.extend(extra);
         done(&args);
@@ -200,4 +200,33 @@ fn explain_says_what_became_of_every_site() {
         refused.contains("row 5") && refused.contains("5 rows"),
         "{refused}"
     );
+}
+
+#[test]
+fn explain_rules_says_which_lane_and_why() {
+    let said = done(&args!["--rules", transforms(), "--explain-rules"]);
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!(lines.len(), 19);
+    for (line, id) in lines.iter().zip(all_rules()) {
+        let (name, lane) = line.split_once('\t').unwrap();
+        assert_eq!(name, id);
+        assert!(
+            lane == "local edit" || lane.starts_with("full route: "),
+            "{line}"
+        );
+    }
+    assert!(lines[0].ends_with("\tlocal edit"), "{}", lines[0]);
+    let dir = tempfile::tempdir().unwrap();
+    let rules = dir.path().join("rules.yaml");
+    let text = std::fs::read_to_string(transforms()).unwrap();
+    std::fs::write(
+        &rules,
+        text.replace(
+            "[c:1][OX2H:2]>>[c:1][O:2]C\"",
+            "[c:1][OX2H:2]>>[c:1].[O:2]C\"",
+        ),
+    )
+    .unwrap();
+    let said = done(&args!["--rules", rules, "--rule", OME, "--explain-rules"]);
+    assert!(said.contains("full route: more than one product"), "{said}");
 }

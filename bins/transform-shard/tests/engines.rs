@@ -4,13 +4,13 @@
 #![expect(clippy::unwrap_used, reason = "a failed precondition is a failed test")]
 
 #[macro_use]
-mod run;
+mod common;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
-use run::*;
+use common::*;
 
 /// Molecules of the benchmark data that go through both engines.
 const MOLECULES: usize = 5_000;
@@ -83,8 +83,8 @@ fn transforms_agree_on_5000_molecules_of_all_classes() {
     let input = dir.path().join("l.parquet");
     let molecules: Vec<String> = np_68k(MOLECULES).into_iter().map(|(s, _)| s).collect();
     library(&input, &molecules);
-    let mut args = args!["--input", input, "--rules", transforms(), "--rule"].to_vec();
-    args.extend(all_rules().into_iter().map(OsString::from));
+    let mut args = args!["--input", input, "--rules", transforms()].to_vec();
+    args.extend(every_rule());
     let (edited, made) = both_engines(dir.path(), "transforms", &args);
     eprintln!("{edited} of {made} products edited");
     assert!(made > 10_000 && edited > made / 2, "{edited} of {made}");
@@ -154,8 +154,8 @@ fn large_parents_agree() {
     let input = dir.path().join("l.parquet");
     let polyene = format!("OC{}/C(=O)O", "/C=C".repeat(12));
     library(&input, &[phenols(57), heavy_atoms(421), polyene]);
-    let mut args = args!["--input", input, "--rules", transforms(), "--rule"].to_vec();
-    args.extend(all_rules().into_iter().map(OsString::from));
+    let mut args = args!["--input", input, "--rules", transforms()].to_vec();
+    args.extend(every_rule());
     let (edited, made) = both_engines(dir.path(), "transforms", &args);
     assert!(made > 350 && edited > 300, "{edited} of {made}");
     // Caps hold, so that this stays a matter of seconds.
@@ -184,8 +184,8 @@ fn molecules_made_to_fool_an_edit_agree() {
     let input = dir.path().join("l.parquet");
     let molecules = adversarial();
     library(&input, &molecules);
-    let mut with_transforms = args!["--rules", transforms(), "--rule"].to_vec();
-    with_transforms.extend(all_rules().into_iter().map(OsString::from));
+    let mut with_transforms = args!["--rules", transforms()].to_vec();
+    with_transforms.extend(every_rule());
     let mut with_halogens = args!["--rules", halogens(), "--rule"].to_vec();
     with_halogens.extend(halogen_rules());
     let from = |input: &Path, rules: &[OsString]| {

@@ -4,15 +4,13 @@
 #![expect(clippy::unwrap_used, reason = "a failed precondition is a failed test")]
 
 #[macro_use]
-mod run;
+mod common;
 
 use std::ffi::OsString;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use run::*;
-
-const OME: &str = "FG_PHENOL_OH__OH__TO__OMe";
+use common::*;
 
 fn killer() -> String {
     format!("C1{}C1", "C".repeat(99_998))
@@ -23,23 +21,10 @@ fn hanger() -> String {
 }
 
 fn args_of(input: &Path, out: &Path, threads: &str) -> Vec<OsString> {
-    args![
-        "--input",
-        input,
-        "--rules",
-        transforms(),
-        "--class",
-        "polyphenol",
-        "--out-dir",
-        out,
-        "--threads",
-        threads,
-        "--memory-limit",
-        "256MiB",
-        "--row-timeout",
-        "1"
-    ]
-    .to_vec()
+    let mut args = polyphenols(input, out);
+    args.extend(args!["--threads", threads, "--memory-limit", "256MiB"]);
+    args.extend(args!["--row-timeout", "1"]);
+    args
 }
 
 #[test]
@@ -122,18 +107,12 @@ fn a_row_past_the_product_budget_is_rejected_whole_and_the_shard_completes() {
     library(&input, &rows);
     let run = |name: &str, budget: &str| {
         let out = dir.path().join(name);
-        done(&args![
-            "--input",
-            input,
-            "--rules",
-            transforms(),
-            "--rule",
-            OME,
-            "--out-dir",
-            out,
-            "--max-products",
-            budget
-        ]);
+        done(&job(
+            &input,
+            &transforms(),
+            &out,
+            &args!["--rule", OME, "--max-products", budget],
+        ));
         out
     };
     let all = run("all", "1000");
@@ -193,18 +172,12 @@ fn a_batch_of_shards_completes_around_a_killer() {
     library(&input, &rows);
     let plan_path = dir.path().join("plan.json");
     plan(&plan_path, &input, &[10, 20, 30]);
-    done(&args![
-        "--plan",
-        plan_path,
-        "--shards",
-        "0..3",
-        "--rules",
-        transforms(),
-        "--rule",
-        OME,
-        "--out-dir",
-        out
-    ]);
+    done(&planned(
+        &plan_path,
+        &transforms(),
+        &out,
+        &args!["--shards", "0..3", "--rule", OME],
+    ));
     assert!(out.join("manifest.json").is_file());
     let rows = rejects(&out.join("shard-00001"));
     assert_eq!(
@@ -281,18 +254,12 @@ fn either_process_killed_from_outside_ends_the_run_and_leaves_nothing() {
     for kill_worker in [true, false] {
         let out = dir.path().join(format!("out-{kill_worker}"));
         let mut child = command()
-            .args(args![
-                "--input",
-                input,
-                "--rules",
-                transforms(),
-                "--rule",
-                OME,
-                "--out-dir",
-                out,
-                "--row-timeout",
-                "none"
-            ])
+            .args(job(
+                &input,
+                &transforms(),
+                &out,
+                &args!["--rule", OME, "--row-timeout", "none"],
+            ))
             .stderr(std::process::Stdio::piped())
             .spawn()
             .unwrap();

@@ -6,6 +6,7 @@
     reason = "each test file is a crate of its own and uses a part of this; helpers of tests may panic"
 )]
 
+use std::ffi::OsString;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -18,6 +19,9 @@ use halocline_table::plan_file::{PLAN_SCHEMA, Plan, Shard};
 use halocline_table::{
     Kind, Meta, ReadOptions, TableReader, TableWriter, WriterOptions, file_digest,
 };
+
+pub(crate) const OME: &str = "FG_PHENOL_OH__OH__TO__OMe";
+pub(crate) const COCL: &str = "FG_CARBOXYL__COOH__TO__COCl";
 
 /// A path in the checkout.
 pub(crate) fn root(path: &str) -> PathBuf {
@@ -123,12 +127,38 @@ macro_rules! args {
     ($($arg:expr),* $(,)?) => { [$(std::ffi::OsString::from(&$arg)),*] };
 }
 
-pub(crate) fn output(args: &[std::ffi::OsString]) -> Output {
+/// Arguments for all rows of a library, and `more`.
+pub(crate) fn job(input: &Path, rules: &Path, out: &Path, more: &[OsString]) -> Vec<OsString> {
+    let mut args = args!["--input", input, "--rules", rules, "--out-dir", out].to_vec();
+    args.extend_from_slice(more);
+    args
+}
+
+/// The same for a plan.
+pub(crate) fn planned(plan: &Path, rules: &Path, out: &Path, more: &[OsString]) -> Vec<OsString> {
+    let mut args = args!["--plan", plan, "--rules", rules, "--out-dir", out].to_vec();
+    args.extend_from_slice(more);
+    args
+}
+
+/// All rows through the transform rules of one class.
+pub(crate) fn polyphenols(library: &Path, out: &Path) -> Vec<OsString> {
+    job(library, &transforms(), out, &args!["--class", "polyphenol"])
+}
+
+/// The names of all 19 transform rules, as arguments.
+pub(crate) fn every_rule() -> Vec<OsString> {
+    let mut args = args!["--rule"].to_vec();
+    args.extend(all_rules().into_iter().map(OsString::from));
+    args
+}
+
+pub(crate) fn output(args: &[OsString]) -> Output {
     command().args(args).output().unwrap()
 }
 
 /// Runs to a good end; stdout.
-pub(crate) fn done(args: &[std::ffi::OsString]) -> String {
+pub(crate) fn done(args: &[OsString]) -> String {
     let output = output(args);
     assert!(
         output.status.success(),
@@ -140,7 +170,7 @@ pub(crate) fn done(args: &[std::ffi::OsString]) -> String {
 }
 
 /// Runs to an end with code 2; stderr.
-pub(crate) fn fails(args: &[std::ffi::OsString]) -> String {
+pub(crate) fn fails(args: &[OsString]) -> String {
     let output = output(args);
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
