@@ -34,6 +34,8 @@ const MOLECULES: &[&str] = &[
     "NCCN(CCN)CCN",
     "CN(C)c1ccc(N(C)C)cc1",
     "C1CC2CCC3CCC1C23",
+    "C1OCCC12COCC2",                          // two rings exchanged as wholes about one atom
+    "C1C2(CCC2)CC1",                          // four atoms alike, and no exchange of two that leaves the rest
     "C12C3C4C5C1C6C7C2C8C3C9C4C1C5C6C2C7C8C9C12", // dodecahedrane
 ];
 
@@ -49,6 +51,7 @@ const RULES: &[&str] = &[
     "[CX4:1][NX3;H2:2]>>[C:1][N:2](C)C",
     "[CH2:1][CH2:2]>>[CH:1](F)[CH:2]Cl",
     "[cH:1][cH:2]>>[c:1](F)[c:2]Br",
+    "[CH2:1][CX4:3][CH2:2]>>[CH:1](F)[C:3][CH:2]Cl",
 ];
 
 #[test]
@@ -107,6 +110,6 @@ fn sites_alike_share_the_text_that_run_reactants_gives() {
         different.is_empty() && seen[0].len() == seen[1].len(),
         "runReactants, and the lane: {different:#?}"
     );
-    // 27 of 591; none would mean that nothing is tested.
-    assert!(shared > 20, "{shared} of {} were shared", seen[1].len());
+    // 40 of 783; none would mean that nothing is tested.
+    assert!(shared > 30, "{shared} of {} were shared", seen[1].len());
 }
