@@ -34,8 +34,8 @@ const MOLECULES: &[&str] = &[
     "NCCN(CCN)CCN",
     "CN(C)c1ccc(N(C)C)cc1",
     "C1CC2CCC3CCC1C23",
-    "C1OCCC12COCC2",                          // two rings exchanged as wholes about one atom
-    "C1C2(CCC2)CC1",                          // four atoms alike, and no exchange of two that leaves the rest
+    "C1OCCC12COCC2", // two rings exchanged as wholes about one atom
+    "C1C2(CCC2)CC1", // four atoms alike, and no exchange of two that leaves the rest
     "C12C3C4C5C1C6C7C2C8C3C9C4C1C5C6C2C7C8C9C12", // dodecahedrane
 ];
 
