@@ -1,5 +1,5 @@
 //! What the cross-binary tests share: where the workspace and its binaries are, cuts of the demo data, the Python of
-//! the oracle, and the memory harness.
+//! the oracle, the memory harness, and pipelines under either engine with the real tools or with stand-ins.
 //!
 //! Not here: anything a crate can test by itself; such tests stand in the crate.
 //!
@@ -9,11 +9,21 @@
 
 pub mod memory;
 pub mod place;
+pub mod process;
+pub mod random;
+pub mod stand_ins;
 
 use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+
+/// The number in an environment variable, when it is set.
+pub fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    let number = text.parse();
+    Some(number.unwrap_or_else(|_| panic!("{variable}={text} is no number")))
+}
 
 /// The root of the checkout.
 pub fn root() -> PathBuf {

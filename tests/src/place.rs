@@ -1,7 +1,5 @@
 //! A folder in which the whole pipeline runs on a cut of the demo's molecules, under either engine.
 
-use nix::unistd::Pid;
-
 use crate::{bin_dir, command, np_700, root, run, workflow_bin_dir};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -133,35 +131,4 @@ impl Place {
     pub fn report(&self) -> PathBuf {
         self.results().join("report/transform_pipeline_report.json")
     }
-}
-
-/// Every process below `root`, from /proc.
-pub fn processes_below(root: u32) -> Vec<Pid> {
-    let pid = |number: &str| number.parse().ok().map(Pid::from_raw);
-    let mut found: Vec<Pid> = pid(&root.to_string()).into_iter().collect();
-    let mut next = 0;
-    while let Some(&parent) = found.get(next) {
-        next += 1;
-        let tasks = std::fs::read_dir(format!("/proc/{parent}/task"));
-        for task in tasks.into_iter().flatten().filter_map(Result::ok) {
-            // A process may end while it is looked at.
-            let text = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
-            found.extend(text.split_whitespace().filter_map(pid));
-        }
-    }
-    found.split_off(1)
-}
-
-/// The name of a process; empty when it has ended.
-pub fn process_name(pid: Pid) -> String {
-    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    name.trim().to_owned()
-}
-
-/// Whether a process runs or is stopped; one that has ended and was not waited for does not count.
-pub fn is_alive(pid: Pid) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The name, in parentheses, may hold anything.
-    let state = stat.rsplit_once(") ").map(|(_, rest)| rest);
-    state.is_some_and(|rest| !rest.starts_with(['Z', 'X']))
 }

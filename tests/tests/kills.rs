@@ -9,9 +9,10 @@
 #![expect(clippy::print_stderr, reason = "stderr is where a test speaks")]
 
 use halocline_tests::place::Place;
-use halocline_tests::{bin, run, scratch};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use halocline_tests::process::{Process, all_end, tree};
+use halocline_tests::random::Random;
+use halocline_tests::{bin, number, run, scratch};
+use nix::sys::signal::Signal;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -25,109 +26,23 @@ const LONGEST_RUN: Duration = Duration::from_secs(600);
 /// How long what a killed engine had started may live.
 const LONGEST_ORPHAN: Duration = Duration::from_secs(2);
 
-fn number(variable: &str) -> Option<u64> {
-    let text = std::env::var(variable).ok()?;
-    let number = text.parse();
-    Some(number.unwrap_or_else(|_| panic!("{variable}={text} is no number")))
-}
-
 /// SIGKILLs for both engines together.
 fn kills() -> u64 {
     number("HALOCLINE_KILLS").unwrap_or(5)
 }
 
-/// A process, told from a later one of the same number by when it started.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Process {
-    pid: i32,
-    started: u64,
+/// One of the tools at work; planning asks halo-drive, and halo-transform-shard for its version.
+fn is_job(process: Process) -> bool {
+    let name = process.name();
+    ["halo-split", "halo-dedup", "halo-validate", "exe"]
+        .iter()
+        .any(|tool| name.starts_with(tool))
 }
 
-impl Process {
-    /// The process of that number, unless it has ended.
-    fn find(pid: i32) -> Option<Self> {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name, in parentheses, may hold anything; the fields behind it are state, parent, …, start (the 20th).
-        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-        let alive = !matches!(*fields.first()?, "Z" | "X");
-        let started = fields.get(19)?.parse().ok()?;
-        alive.then_some(Self { pid, started })
-    }
-
-    fn is_alive(self) -> bool {
-        Self::find(self.pid) == Some(self)
-    }
-
-    fn name(self) -> String {
-        let name = std::fs::read_to_string(format!("/proc/{}/comm", self.pid));
-        name.unwrap_or_default().trim().to_owned()
-    }
-
-    /// One of the tools at work; planning asks halo-drive, and halo-transform-shard for its version.
-    fn is_job(self) -> bool {
-        let name = self.name();
-        ["halo-split", "halo-dedup", "halo-validate", "exe"]
-            .iter()
-            .any(|tool| name.starts_with(tool))
-    }
-
-    /// How long it has run.
-    fn age(self) -> Duration {
-        let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
-        let uptime: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
-        // Ticks of the kernel's interface: 100 a second on every Linux of today.
-        Duration::from_secs_f64((uptime - self.started as f64 / 100.0).max(0.0))
-    }
-
-    fn signal(self, signal: Signal) -> bool {
-        self.is_alive() && kill(Pid::from_raw(self.pid), signal).is_ok()
-    }
-}
-
-/// A process and all below it, from /proc; the first is the process itself.
-fn tree(root: i32) -> Vec<Process> {
-    let mut found: Vec<Process> = Process::find(root).into_iter().collect();
-    let mut next = 0;
-    while let Some(parent) = found.get(next).copied() {
-        next += 1;
-        let Ok(tasks) = std::fs::read_dir(format!("/proc/{}/task", parent.pid)) else {
-            continue;
-        };
-        for task in tasks.filter_map(Result::ok) {
-            let children =
-                std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
-            let pids = children
-                .split_whitespace()
-                .filter_map(|pid| pid.parse().ok());
-            found.extend(pids.filter_map(Process::find));
-        }
-    }
-    found
-}
-
-/// A small generator of its own: the seed is printed, so that a failure can be run again.
-struct Random(u64);
-
-impl Random {
-    fn seeded() -> (Self, u64) {
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap();
-        let seed =
-            number("HALOCLINE_SEED").unwrap_or_else(|| u64::from(now.subsec_nanos()) << 20 | 1);
-        (Self(seed), seed)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % n
-    }
-
-    fn moment(&mut self, range: &std::ops::Range<u64>) -> Instant {
-        Instant::now() + Duration::from_millis(range.start + self.below(range.end - range.start))
-    }
+/// A moment that many milliseconds from now.
+fn moment(random: &mut Random, range: &std::ops::Range<usize>) -> Instant {
+    let pause = range.start + random.below(range.end - range.start);
+    Instant::now() + Duration::from_millis(pause as u64)
 }
 
 /// The records of complete jobs, each with the moment at which its file was made. A job that is run again loses its
@@ -175,7 +90,7 @@ struct Attack {
     kinds: &'static [Signal],
     signals: u64,
     /// Milliseconds to the next signal; of a start, from its first job on.
-    pause: std::ops::Range<u64>,
+    pause: std::ops::Range<usize>,
     /// Records that one signal may cost although the jobs were complete: at once, or in the start after it, which
     /// finds them complete and makes them again.
     lost_per_signal: usize,
@@ -205,23 +120,22 @@ fn disturb(place: &Place, attack: &Attack, signals: u64, random: &mut Random) ->
         let before = records(place);
         let mut child = start((attack.engine)(place), &log);
         happened.starts += 1;
-        let pid = i32::try_from(child.id()).unwrap();
         let begun = Instant::now();
         // An engine that starts slowly would be hit in its start alone: that is one signal in eight.
-        let mut moment = (random.below(8) == 0).then(|| random.moment(&attack.pause));
+        let mut next = (random.below(8) == 0).then(|| moment(random, &attack.pause));
         let mut struck = 0;
         let mut family = BTreeSet::new();
         let status = loop {
-            let members = tree(pid);
+            let members = tree(child.id());
             if let Some(status) = child.try_wait().unwrap() {
                 break status;
             }
-            if moment.is_none() && members.iter().any(|p| p.is_job()) {
-                moment = Some(random.moment(&attack.pause));
+            if next.is_none() && members.iter().any(|p| is_job(*p)) {
+                next = Some(moment(random, &attack.pause));
             }
-            let is_time = moment.is_some_and(|m| Instant::now() >= m);
+            let is_time = next.is_some_and(|m| Instant::now() >= m);
             if happened.signals < signals && is_time && !members.is_empty() {
-                let victim = members[usize::try_from(random.below(members.len() as u64)).unwrap()];
+                let victim = members[random.below(members.len())];
                 let name = victim.name();
                 let turn = usize::try_from(happened.signals).unwrap();
                 let signal = attack.kinds[turn % attack.kinds.len()];
@@ -231,7 +145,7 @@ fn disturb(place: &Place, attack: &Attack, signals: u64, random: &mut Random) ->
                     let what = format!("{} {name}", signal.as_str());
                     *happened.victims.entry(what).or_default() += 1;
                 }
-                moment = Some(random.moment(&attack.pause));
+                next = Some(moment(random, &attack.pause));
             }
             family.extend(members);
             assert!(
@@ -243,7 +157,7 @@ fn disturb(place: &Place, attack: &Attack, signals: u64, random: &mut Random) ->
             std::thread::sleep(Duration::from_millis(10));
         };
         if attack.takes_all_along {
-            all_end(&family, Instant::now() + LONGEST_ORPHAN);
+            outlive_nothing(&family);
         }
         let after = records(place);
         let again: Vec<&PathBuf> = before
@@ -269,33 +183,10 @@ fn disturb(place: &Place, attack: &Attack, signals: u64, random: &mut Random) ->
     }
 }
 
-/// Waits until none of the processes lives.
-fn all_end(family: &BTreeSet<Process>, until: Instant) {
-    loop {
-        let alive: Vec<String> = family
-            .iter()
-            .filter(|p| p.is_alive())
-            .map(|p| {
-                let state = std::fs::read_to_string(format!("/proc/{}/status", p.pid));
-                let state = state.unwrap_or_default();
-                let of = |key: &str| {
-                    state
-                        .lines()
-                        .find(|l| l.starts_with(key))
-                        .unwrap_or("")
-                        .to_owned()
-                };
-                format!("{} {} {} {}", p.pid, p.name(), of("State"), of("PPid"))
-            })
-            .collect();
-        if alive.is_empty() {
-            return;
-        }
-        assert!(
-            Instant::now() < until,
-            "these outlive their engine: {alive:?}"
-        );
-        std::thread::sleep(Duration::from_millis(10));
+/// None of the processes lives much longer.
+fn outlive_nothing(family: &BTreeSet<Process>) {
+    if let Err(alive) = all_end(family, LONGEST_ORPHAN) {
+        panic!("these outlive their engine: {alive}");
     }
 }
 
@@ -320,11 +211,8 @@ fn undisturbed() -> &'static BTreeMap<PathBuf, Vec<u8>> {
 }
 
 fn survives(attack: &Attack) {
-    let (mut random, seed) = Random::seeded();
-    eprintln!(
-        "{} x {:?}: HALOCLINE_SEED={seed}",
-        attack.signals, attack.kinds
-    );
+    let mut random = Random::seeded(&format!("{} x {:?}", attack.signals, attack.kinds));
+    let seed = random.seed();
     let dir = scratch();
     let wanted = undisturbed();
     let begun = Instant::now();
@@ -433,7 +321,7 @@ fn nothing_outlives_a_killed_drive() {
     let mut engine = start(one_rule(&place), &log);
     // A transform at work: its first process, and the worker that this one watches.
     let family = loop {
-        let members = tree(i32::try_from(engine.id()).unwrap());
+        let members = tree(engine.id());
         let long = |p: &&Process| p.name().starts_with("halo-transform") && p.age() > LONG;
         if members.iter().filter(long).count() >= 2 {
             break members;
@@ -447,10 +335,7 @@ fn nothing_outlives_a_killed_drive() {
     };
     engine.kill().unwrap();
     engine.wait().unwrap();
-    all_end(
-        &family.into_iter().collect(),
-        Instant::now() + LONGEST_ORPHAN,
-    );
+    outlive_nothing(&family.into_iter().collect());
     run(&mut one_rule(&place));
     let bytes = |place: &Place| fs_err::read(place.results().join(PRODUCTS)).unwrap();
     assert!(bytes(&place) == bytes(&calm), "other products after a kill");

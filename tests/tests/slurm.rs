@@ -8,10 +8,10 @@
 #![expect(clippy::unwrap_used, reason = "a failed precondition is a failed test")]
 #![expect(clippy::print_stderr, reason = "a test that cannot run says so")]
 
-use halocline_tests::place::{JOBS, LIBRARIES, Place, is_alive, process_name, processes_below};
+use halocline_tests::place::{JOBS, LIBRARIES, Place};
+use halocline_tests::process::{Process, all_end, below};
 use halocline_tests::{bin, bin_dir, root, run, run_expecting, scratch};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use std::collections::BTreeMap;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -242,11 +242,8 @@ fn a_cluster_ends_with_whoever_started_it_and_the_next_one_starts() {
         let mut cluster = cluster.stderr(Stdio::null()).spawn().unwrap();
         let deadline = Instant::now() + Duration::from_secs(30);
         let processes = loop {
-            let processes = processes_below(cluster.id());
-            let running = |name: &str| {
-                let mut names = processes.iter().map(|pid| process_name(*pid));
-                names.any(|other| other.starts_with(name))
-            };
+            let processes = below(cluster.id());
+            let running = |name: &str| processes.iter().any(|p| p.name().starts_with(name));
             // (the daemons wait for each other in sleeps of a tenth of a second)
             if running("slurmstepd") && running("sleep") {
                 break processes;
@@ -254,14 +251,10 @@ fn a_cluster_ends_with_whoever_started_it_and_the_next_one_starts() {
             assert!(Instant::now() < deadline, "no job within 30 s");
             std::thread::sleep(Duration::from_millis(50));
         };
-        kill(Pid::from_raw(i32::try_from(cluster.id()).unwrap()), signal).unwrap();
+        let itself = Process::find(i32::try_from(cluster.id()).unwrap()).unwrap();
+        assert!(itself.signal(signal));
         cluster.wait().unwrap();
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while let Some(pid) = processes.iter().find(|pid| is_alive(**pid)) {
-            let name = process_name(*pid);
-            assert!(Instant::now() < deadline, "{name} outlived {signal}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        all_end(&processes, Duration::from_secs(5)).unwrap_or_else(|e| panic!("{signal}: {e}"));
     }
     run(beside_cluster().args(["srun", "--ntasks=1", "true"]));
     let left = Command::new("find")

@@ -1,8 +1,9 @@
 //! The whole pipeline on ten molecules of each class, under both engines, with the binaries of this profile.
 
-use halocline_tests::place::{JOBS, LIBRARIES, Place, is_alive, process_name, processes_below};
+use halocline_tests::place::{JOBS, LIBRARIES, Place};
+use halocline_tests::process::{Process, all_end, below};
 use halocline_tests::{json, run, scratch, table};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::Signal;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -77,15 +78,13 @@ fn no_job_outlives_a_snakemake_that_was_killed() {
         .unwrap();
     let deadline = Instant::now() + Duration::from_secs(120);
     let job = loop {
-        let processes = processes_below(engine.id());
+        let processes = below(engine.id());
         // (Planning asks the same program for its version. A process that has not come as far as its second thread, which
         // waits for signals, would find out that its parent died only when it goes on.)
-        let tool = |pid: &&nix::unistd::Pid| {
-            let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            let threads = std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
-            process_name(**pid).starts_with("halo-transform")
-                && String::from_utf8_lossy(&arguments).contains("--shards")
-                && threads > 1
+        let tool = |process: &&Process| {
+            process.name().starts_with("halo-transform")
+                && process.arguments().contains("--shards")
+                && process.threads() > 1
         };
         if let Some(job) = processes.iter().find(tool) {
             break *job;
@@ -94,18 +93,12 @@ fn no_job_outlives_a_snakemake_that_was_killed() {
         std::thread::sleep(Duration::from_millis(5));
     };
     // Stopped, it cannot end by having done its work.
-    kill(job, Signal::SIGSTOP).unwrap();
-    let processes = processes_below(engine.id());
+    assert!(job.signal(Signal::SIGSTOP));
+    let processes = below(engine.id());
     engine.kill().unwrap();
     engine.wait().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while let Some(pid) = processes.iter().find(|pid| is_alive(**pid)) {
-        let name = process_name(*pid);
-        if Instant::now() >= deadline {
-            let state = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-            let _ = kill(job, Signal::SIGKILL);
-            panic!("{name} outlived Snakemake (the job was {job}):\n{state}");
-        }
-        std::thread::sleep(Duration::from_millis(10));
+    if let Err(alive) = all_end(&processes, Duration::from_secs(10)) {
+        job.signal(Signal::SIGKILL);
+        panic!("outlived Snakemake (the job was {job:?}): {alive}");
     }
 }

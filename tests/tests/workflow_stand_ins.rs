@@ -1,115 +1,45 @@
-//! The Snakemake workflow with stand-ins for the tools (bins/drive/tests/fake) and the real `halo-drive`: what runs
+//! The Snakemake workflow with stand-ins for the tools (tests/stand-ins) and the real `halo-drive`: what runs
 //! again and what does not, failures, configuration, profiles.
 
-#![expect(clippy::unwrap_used, reason = "a failed precondition is a failed test")]
-
-use halocline_tests::{bin, root, run, run_expecting, scratch, workflow_bin_dir};
+use halocline_tests::stand_ins::{Bench, JOBS, said};
+use halocline_tests::{bin, root, run, workflow_bin_dir};
 use std::collections::BTreeMap;
-use std::os::unix::fs::symlink;
-use std::path::PathBuf;
 use std::process::Command;
 
-/// Two classes at one depth, one batch each.
-struct Bench {
-    dir: tempfile::TempDir,
+/// A pipeline of its own, with the halo-drive of this build.
+fn bench() -> Bench {
+    Bench::new(&bin("halo-drive"))
 }
 
-const JOBS: usize = 1 + 2 * 4 + 2 * 21 + 1;
-
-impl Bench {
-    fn new() -> Self {
-        let bench = Self { dir: scratch() };
-        for folder in ["bin", "configs", "data"] {
-            std::fs::create_dir(bench.path(folder)).unwrap();
-        }
-        let fake = root().join("bins/drive/tests/fake/halo-fake");
-        for tool in [
-            "split",
-            "transform-shard",
-            "dedup-merge",
-            "validate-parquet",
-            "report",
-        ] {
-            symlink(&fake, bench.path(&format!("bin/halo-{tool}"))).unwrap();
-        }
-        symlink(bin("halo-drive"), bench.path("bin/halo-drive")).unwrap();
-        for name in ["halogens.yaml", "transforms.yaml", "pipeline.yaml"] {
-            let copy = bench.path(&format!("configs/{name}"));
-            std::fs::copy(root().join("configs").join(name), copy).unwrap();
-        }
-        let classes = "[polyphenol, terpenoid, alkaloid, lipid, aa_peptide, other]";
-        bench.edit("pipeline.yaml", classes, "[lipid, aa_peptide]");
-        bench.edit("pipeline.yaml", "depths: [1, 2]", "depths: [1]");
-        bench.edit("pipeline.yaml", "  shards: 2 ", "  shards: 1 ");
-        std::fs::write(bench.path("data/np_700.tsv"), "id\tsmiles\tclass\n").unwrap();
-        bench
+/// Runs everything; the number of calls by tool.
+fn run_all(bench: &Bench) -> BTreeMap<String, usize> {
+    bench.calls();
+    // no profile named, as in a fresh checkout
+    run(&mut bench.snakemake(&["--cores", "16"]));
+    let mut calls = BTreeMap::new();
+    for tool in bench.calls().iter().filter_map(|l| l.split(' ').next()) {
+        *calls.entry(tool.to_owned()).or_insert(0) += 1;
     }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn edit(&self, file: &str, from: &str, to: &str) {
-        let path = self.path(&format!("configs/{file}"));
-        let text = std::fs::read_to_string(&path).unwrap();
-        assert!(text.contains(from), "{from}");
-        std::fs::write(&path, text.replace(from, to)).unwrap();
-    }
-
-    fn with_fakes<'a>(&self, command: &'a mut Command) -> &'a mut Command {
-        command
-            .current_dir(self.dir.path())
-            .env("HALOCLINE_BIN", self.path("bin"))
-            .env("FAKE_DIR", self.dir.path())
-            .env("XDG_CACHE_HOME", self.path("cache"))
-    }
-
-    fn snakemake(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(workflow_bin_dir().join("snakemake"));
-        self.with_fakes(&mut command);
-        command.arg("--snakefile").arg(root().join("Snakefile"));
-        command.args(args);
-        command
-    }
-
-    /// Runs everything; the number of calls by tool.
-    fn run(&self) -> BTreeMap<String, usize> {
-        let _ = std::fs::remove_file(self.path("calls"));
-        // no profile named, as in a fresh checkout
-        run(&mut self.snakemake(&["--cores", "16"]));
-        let text = std::fs::read_to_string(self.path("calls")).unwrap_or_default();
-        let mut calls = BTreeMap::new();
-        for tool in text.lines().filter_map(|l| l.split(' ').next()) {
-            *calls.entry(tool.to_owned()).or_insert(0) += 1;
-        }
-        calls
-    }
-
-    /// What a dry run would run, by rule.
-    fn would_run(&self) -> BTreeMap<String, usize> {
-        let text = said(&mut self.snakemake(&["--dry-run"]), 0);
-        if text.contains("Nothing to be done") {
-            return BTreeMap::new();
-        }
-        let table = text.split("Job stats:\n").nth(1);
-        let table = table.unwrap_or_else(|| panic!("no job table in {text}"));
-        table
-            .lines()
-            .skip(2)
-            .map_while(|line| {
-                let (rule, count) = line.split_once(' ')?;
-                Some((rule.to_owned(), count.trim().parse().ok()?))
-            })
-            .filter(|(rule, _)| rule != "all" && rule != "total")
-            .collect()
-    }
+    calls
 }
 
-/// Runs, expects the exit code, gives stdout and stderr together.
-fn said(command: &mut Command, code: i32) -> String {
-    let output = run_expecting(command, code);
-    let text = [output.stdout, output.stderr].concat();
-    String::from_utf8_lossy(&text).into_owned()
+/// What a dry run would run, by rule.
+fn would_run(bench: &Bench) -> BTreeMap<String, usize> {
+    let text = said(&mut bench.snakemake(&["--dry-run"]), 0);
+    if text.contains("Nothing to be done") {
+        return BTreeMap::new();
+    }
+    let table = text.split("Job stats:\n").nth(1);
+    let table = table.unwrap_or_else(|| panic!("no job table in {text}"));
+    table
+        .lines()
+        .skip(2)
+        .map_while(|line| {
+            let (rule, count) = line.split_once(' ')?;
+            Some((rule.to_owned(), count.trim().parse().ok()?))
+        })
+        .filter(|(rule, _)| rule != "all" && rule != "total")
+        .collect()
 }
 
 fn counts<const N: usize>(pairs: [(&str, usize); N]) -> BTreeMap<String, usize> {
@@ -118,20 +48,16 @@ fn counts<const N: usize>(pairs: [(&str, usize); N]) -> BTreeMap<String, usize> 
 
 #[test]
 fn only_what_changed_runs_again() {
-    let bench = Bench::new();
-    assert_eq!(bench.run().values().sum::<usize>(), JOBS);
+    let bench = bench();
+    assert_eq!(run_all(&bench).values().sum::<usize>(), JOBS);
     let nothing = BTreeMap::new();
 
     // a touched file
     let library = "results/library/lipid-1X/products.parquet";
     for file in ["data/np_700.tsv", "configs/transforms.yaml", library] {
-        let file = std::fs::File::options()
-            .append(true)
-            .open(bench.path(file))
-            .unwrap();
-        file.set_modified(std::time::SystemTime::now()).unwrap();
+        bench.touch(file);
     }
-    assert_eq!(bench.would_run(), nothing);
+    assert_eq!(would_run(&bench), nothing);
 
     // a changed rule, and changed back: looking has cost nothing
     let (before, after) = ("[C:1](=[O:2])[O:3]CC\"", "[C:1](=[O:2])[O:3]CCC\"");
@@ -142,47 +68,58 @@ fn only_what_changed_runs_again() {
         ("validate", 2),
         ("report", 1),
     ]);
-    assert_eq!(bench.would_run(), stale);
+    assert_eq!(would_run(&bench), stale);
     bench.edit("transforms.yaml", after, before);
-    assert_eq!(bench.would_run(), nothing);
+    assert_eq!(would_run(&bench), nothing);
     bench.edit("transforms.yaml", before, after);
+    // Jobs that are run again are named before anything runs, each with the reason.
+    let text = said(&mut bench.snakemake(&["--dry-run"]), 0);
+    let again: Vec<&str> = text.lines().filter(|l| l.starts_with("again: ")).collect();
+    assert_eq!(again.len(), stale.values().sum::<usize>(), "{text}");
+    for job in [
+        "transform/lipid-1X/1x1/batch-0000: rules changed (",
+        "merge/lipid-1X_FG_CARBOXYL__COOH__TO__COOEt: rule changed (",
+    ] {
+        let start = format!("again: {job}");
+        assert!(again.iter().any(|l| l.starts_with(&start)), "{job}: {text}");
+    }
     let calls = counts([
         ("halo-transform-shard", 2),
         ("halo-dedup-merge", 2),
         ("halo-validate-parquet", 2),
         ("halo-report", 1),
     ]);
-    assert_eq!(bench.run(), calls);
+    assert_eq!(run_all(&bench), calls);
 
     // intermediates that nobody needs any more
     std::fs::remove_dir_all(bench.path("results/work/transforms")).unwrap();
     std::fs::remove_dir_all(bench.path("results/work/library")).unwrap();
-    assert_eq!(bench.would_run(), nothing);
+    assert_eq!(would_run(&bench), nothing);
 
     // one product: its batch and its merge, not the merges beside it
     let folder = bench.path("results/transforms/lipid-1X_FG_CARBOXYL__COOH__TO__COCl");
     std::fs::remove_file(folder.join("products.parquet")).unwrap();
     let calls = counts([("halo-transform-shard", 1), ("halo-dedup-merge", 1)]);
-    assert_eq!(bench.run(), calls);
+    assert_eq!(run_all(&bench), calls);
 
     // damage of equal size
     std::fs::write(folder.join("validation.json"), "{\"valid\":TRUE}\n").unwrap();
-    assert_eq!(bench.would_run(), counts([("validate", 1)]));
+    assert_eq!(would_run(&bench), counts([("validate", 1)]));
 
     // both engines share what they know
-    run(bench.with_fakes(Command::new(bin("halo-drive")).arg("run")));
-    assert_eq!(bench.would_run(), nothing);
+    run(&mut bench.drive("run"));
+    assert_eq!(would_run(&bench), nothing);
 
     // memory and threads are not content; the input's content is
     bench.edit("pipeline.yaml", "512MiB, threads: 1", "600MiB, threads: 2");
-    assert_eq!(bench.would_run(), nothing);
+    assert_eq!(would_run(&bench), nothing);
     std::fs::write(bench.path("data/np_700.tsv"), "id\tsmiles\tclass\nmore\n").unwrap();
-    assert_eq!(bench.would_run().values().sum::<usize>(), JOBS);
+    assert_eq!(would_run(&bench).values().sum::<usize>(), JOBS);
 }
 
 #[test]
 fn a_failure_is_reported_and_the_rest_is_done() {
-    let bench = Bench::new();
+    let bench = bench();
     let fail = "merge*lipid*COCl 2\nvalidate*aa_peptide*ALIPH__NH2__TO__NHMe kill\n";
     std::fs::write(bench.path("fail"), fail).unwrap();
     let text = said(&mut bench.snakemake(&["--cores", "4"]), 1);
@@ -208,7 +145,7 @@ fn a_failure_is_reported_and_the_rest_is_done() {
         ("halo-validate-parquet", 2),
         ("halo-report", 1),
     ];
-    assert_eq!(bench.run(), counts(calls));
+    assert_eq!(run_all(&bench), counts(calls));
     // Snakemake's own report has ours in it.
     run(&mut bench.snakemake(&["--report", "report.html"]));
     assert!(std::fs::metadata(bench.path("report.html")).unwrap().len() > 10_000);
@@ -216,7 +153,7 @@ fn a_failure_is_reported_and_the_rest_is_done() {
 
 #[test]
 fn configuration_mistakes_are_refused_before_anything_runs() {
-    let bench = Bench::new();
+    let bench = bench();
     let text = said(&mut bench.snakemake(&["-n", "--config", "bogus_key=1"]), 1);
     assert!(
         text.contains("Error validating config file") && text.contains("bogus_key"),
@@ -251,7 +188,7 @@ fn configuration_mistakes_are_refused_before_anything_runs() {
 
 #[test]
 fn schema_and_halo_drive_agree_on_what_a_configuration_is() {
-    let bench = Bench::new();
+    let bench = bench();
     let mistakes = [
         ("results: results", "result: results"),
         ("  class_column: class", "  klass: class"),
@@ -289,15 +226,14 @@ fn schema_and_halo_drive_agree_on_what_a_configuration_is() {
     let verdicts = said(python.args(&files), 0);
     assert_eq!(verdicts.trim(), format!("1{}", " 0".repeat(mistakes.len())));
     for (i, file) in files.iter().enumerate() {
-        let mut plan = Command::new(bin("halo-drive"));
-        bench.with_fakes(plan.arg("plan").arg("--config").arg(file));
-        said(&mut plan, if i == 0 { 0 } else { 2 });
+        let mut plan = bench.drive("plan --config");
+        said(plan.arg(file), if i == 0 { 0 } else { 2 });
     }
 }
 
 #[test]
 fn every_profile_is_accepted() {
-    let bench = Bench::new();
+    let bench = bench();
     for (name, reserve_mb) in [("workstation", 0), ("low-memory", 0), ("slurm", 300)] {
         let profile = root().join("profiles").join(name);
         let text = said(

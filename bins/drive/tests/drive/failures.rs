@@ -1,0 +1,145 @@
+//! Jobs that fail, runs that are stopped, and a second run beside the first.
+
+use crate::bench;
+use halocline_tests::stand_ins::JOBS;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+fn signal(child: &Child, signal: &str) {
+    assert!(
+        Command::new("kill")
+            .args([signal, &child.id().to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+#[test]
+fn failures_are_retried_then_left_and_the_rest_is_done() {
+    let bench = bench();
+    bench.set(
+        "fail",
+        "--out-dir*plans/lipid 2\n--out-dir*transforms/aa_peptide-1X*batch kill\n",
+    );
+    let text = bench.expect(1, "run --retries 1 --cores 4");
+    assert!(
+        text.contains(
+            "split_library/lipid-1X: exit 2: halo-split: error: told to fail; again in 1.0 s"
+        ),
+        "{text}"
+    );
+    assert!(text.contains("killed by signal 9"), "{text}");
+    assert!(text.contains("blocked  13 jobs that need split_library/lipid-1X: transform/lipid-1X/1x1/batch-0000, merge/"), "{text}");
+    let calls = bench.calls();
+    let count = |part: &str| calls.iter().filter(|c| c.contains(part)).count();
+    assert_eq!(count("--out-dir results/work/plans/lipid"), 2);
+    assert_eq!(count("--out-dir results/work/transforms/aa_peptide"), 2);
+    assert_eq!(count("halo-report"), 1, "the report says what failed");
+    bench.remove("fail");
+    let text = bench.expect(0, "run --cores 4");
+    assert!(text.contains("complete: 45 results"), "{text}");
+}
+
+#[test]
+fn broken_data_is_not_retried_and_is_said() {
+    let bench = bench();
+    bench.set("fail", "halo-validate*COCl 1\n");
+    let text = bench.expect(1, "run --only lipid");
+    assert!(
+        text.contains("failed   validate/lipid-1X_FG_CARBOXYL__COOH__TO__COCl: exit 1"),
+        "{text}"
+    );
+    assert!(text.contains("1 of "), "{text}");
+    let calls = bench.calls();
+    assert_eq!(
+        calls
+            .iter()
+            .filter(|c| c.contains("validate") && c.contains("COCl"))
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn stop_on_error_starts_nothing_new() {
+    let bench = bench();
+    bench.set("fail", "halo-split 2\n");
+    let text = bench.expect(1, "run --retries 0 --stop-on-error");
+    assert_eq!(bench.calls().len(), 1, "{text}");
+}
+
+#[test]
+fn a_second_run_is_refused_while_the_first_lives() {
+    let bench = bench();
+    bench.set("slow", "1");
+    let mut first = bench.spawn("run");
+    bench.wait_for_calls(1);
+    let text = bench.expect(2, "run");
+    assert!(text.contains(&format!("process {}", first.id())), "{text}");
+    let text = bench.expect(1, "status --jobs");
+    assert!(
+        text.contains(&format!("running: process {}", first.id())),
+        "{text}"
+    );
+    assert!(text.contains("running  split_input/input for"), "{text}");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    bench.remove("slow");
+    bench.expect(0, "run");
+}
+
+#[test]
+fn signals_stop_the_children_and_leave_a_state_to_resume() {
+    for (name, code) in [("-INT", 130), ("-TERM", 143)] {
+        let bench = bench();
+        bench.set("slow", "0.2");
+        let child = bench.spawn("run --cores 3");
+        bench.wait_for_calls(4);
+        bench.set("slow", "30");
+        // whatever was running ends, and what starts now does not
+        std::thread::sleep(Duration::from_millis(700));
+        let start = Instant::now();
+        signal(&child, name);
+        let out = child.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&out.stdout);
+        assert_eq!(out.status.code(), Some(code), "{text}");
+        assert!(
+            start.elapsed() < Duration::from_secs(8),
+            "took {:?}",
+            start.elapsed()
+        );
+        assert!(
+            text.contains("the same command goes on from here"),
+            "{text}"
+        );
+        bench.remove("slow");
+        let before = bench.calls().len();
+        bench.expect(0, "run --cores 3");
+        let after = bench.calls().len();
+        assert!(
+            after < JOBS,
+            "what was complete was done again: {before} and {after} calls"
+        );
+    }
+}
+
+#[test]
+fn a_process_whose_parent_is_dead_but_not_waited_for_does_not_start() {
+    let bench = bench();
+    let mut dead = Command::new("true").spawn().unwrap();
+    let stat = format!("/proc/{}/stat", dead.id());
+    while !std::fs::read_to_string(&stat).unwrap().contains(") Z ") {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let start = |parent: u32| {
+        let mut command = bench.drive("--version");
+        command.env("HALOCLINE_PARENT", parent.to_string());
+        command.output().unwrap().status.code()
+    };
+    assert_eq!(start(dead.id()), Some(143));
+    dead.wait().unwrap();
+    assert_eq!(start(dead.id()), Some(143));
+    assert_eq!(start(std::process::id()), Some(0));
+    assert_eq!(start(1), Some(0), "some other process that lives");
+}

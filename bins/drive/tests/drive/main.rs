@@ -1,0 +1,132 @@
+//! `halo-drive` with stand-ins for the other binaries: order, selection and limits here; what is done again, shard tables
+//! that are no longer needed, failures and signals, estimates beside it.
+
+#![expect(clippy::unwrap_used, reason = "test code")]
+
+mod estimates;
+mod failures;
+mod resume;
+mod shard_tables;
+
+use halocline_tests::stand_ins::{Bench, JOBS};
+use std::path::Path;
+use std::time::Duration;
+
+/// A pipeline of its own, with the halo-drive of this build.
+fn bench() -> Bench {
+    Bench::new(Path::new(env!("CARGO_BIN_EXE_halo-drive")))
+}
+
+#[test]
+fn everything_runs_once_and_then_there_is_nothing_to_do() {
+    let bench = bench();
+    let text = bench.expect(0, "run --cores 4");
+    assert!(text.contains("complete: 45 results"), "{text}");
+    assert_eq!(bench.calls().len(), JOBS);
+    let text = bench.expect(0, "run");
+    assert!(
+        text.contains("nothing to do: all 45 results are complete"),
+        "{text}"
+    );
+    assert!(bench.calls().is_empty());
+    assert!(bench.expect(0, "status").contains("not running"));
+    // Touched files redo nothing, and neither does another cut of the work.
+    let later = std::time::SystemTime::now() + Duration::from_secs(100);
+    for file in ["data/np_700.tsv", "results/library/lipid-1X/SUMMARY.json"] {
+        std::fs::File::options()
+            .append(true)
+            .open(bench.path(file))
+            .unwrap()
+            .set_modified(later)
+            .unwrap();
+    }
+    bench.edit("pipeline.yaml", "  shards: 1 ", "  shards: 3 ");
+    assert!(bench.expect(0, "run").contains("nothing to do"));
+}
+
+#[test]
+fn command_lines_are_those_of_the_plan() {
+    let bench = bench();
+    bench.expect(0, "run");
+    let plan = bench.json("plan");
+    let mut planned: Vec<String> = plan["jobs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|j| {
+            j["command"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|a| a.as_str().unwrap())
+                .collect::<Vec<_>>()
+                .join(" ")
+        })
+        .collect();
+    planned.sort();
+    assert_eq!(bench.calls(), planned);
+    assert_eq!(plan["rdkit_version"], "1.0");
+    assert!(
+        bench
+            .expect(0, "plan --format table")
+            .contains("21 product tables")
+    );
+}
+
+#[test]
+fn only_and_until_select() {
+    let bench = bench();
+    bench.expect(0, "run --only lipid-1X/*COCl --until merge");
+    let calls = bench.calls();
+    assert_eq!(calls.len(), 6, "{calls:?}"); // split, halogenate, merge, split, transform, merge
+    bench.expect(0, "run --only lipid/*COCl");
+    assert_eq!(bench.calls().len(), 1);
+    bench.expect(0, "run --until merge_library");
+    assert_eq!(bench.calls().len(), 2);
+    let text = bench.expect(2, "run --only nothing");
+    assert!(
+        text.contains("libraries are aa_peptide-1X, lipid-1X"),
+        "{text}"
+    );
+    assert!(
+        bench
+            .expect(2, "run --until nowhere")
+            .contains("is no step")
+    );
+}
+
+#[test]
+fn limits_that_cannot_hold_are_refused_first() {
+    let bench = bench();
+    let text = bench.expect(2, "run --memory 256MiB");
+    assert!(
+        text.contains("may use 512MiB, but all jobs together only 256MiB"),
+        "{text}"
+    );
+    bench.remove("bin/halo-report");
+    let text = bench.expect(2, "run");
+    assert!(
+        text.contains("halo-report not found") && text.contains("make build"),
+        "{text}"
+    );
+    bench.remove("data/np_700.tsv");
+    assert!(bench.expect(2, "plan").contains("data/np_700.tsv"));
+    bench.edit("pipeline.yaml", "results: results", "result: results");
+    assert!(
+        bench
+            .expect(2, "status")
+            .contains("configs/pipeline.yaml:15:1: unknown field `result`")
+    );
+}
+
+#[test]
+fn every_help_text_has_an_example() {
+    let bench = bench();
+    for command in ["", "plan", "run", "status", "record"] {
+        let text = bench.expect(0, &format!("{command} --help"));
+        assert!(
+            text.contains("Example") && text.contains("halo-drive "),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,226 @@
+//! What is done again, and what is not.
+
+use crate::bench;
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[test]
+fn what_changed_is_done_again_and_the_reason_is_printed() {
+    let bench = bench();
+    bench.expect(0, "run");
+    bench.calls();
+
+    bench.edit(
+        "transforms.yaml",
+        "[CX3:1](=[O:2])[OX2H1:3]>>[C:1](=[O:2])[O:3]CC\"",
+        "[CX3:1](=[O:2])[OX2H1:3]>>[C:1](=[O:2])[O:3]CCC\"",
+    );
+    let text = bench.expect(0, "run");
+    assert!(text.contains("rule changed ("), "{text}");
+    let calls = bench.calls();
+    let of = |tool: &str| calls.iter().filter(|c| c.starts_with(tool)).count();
+    assert_eq!(
+        [
+            of("halo-split"),
+            of("halo-transform"),
+            of("halo-dedup"),
+            of("halo-validate"),
+            of("halo-report")
+        ],
+        [0, 2, 2, 2, 1]
+    );
+
+    std::fs::write(bench.path("rdkit"), "2.0").unwrap();
+    let text = bench.expect(1, "status --jobs");
+    assert!(text.contains("RDKit changed (1.0 -> 2.0)"), "{text}");
+    bench.remove("rdkit");
+
+    let products = "results/transforms/lipid-1X_FG_CARBOXYL__COOH__TO__COCl/products.parquet";
+    bench.set(products, "products X\n");
+    let text = bench.expect(0, "run");
+    assert!(text.contains("bytes, 9 were written"), "{text}");
+    // its batch, whose shard tables are gone, and its merge; the validation's record holds no bytes of the products
+    assert_eq!(bench.calls().len(), 2);
+    bench.remove(products);
+    let text = bench.expect(0, "run --dry-run");
+    assert!(
+        text.contains("COCl/products.parquet` is gone") && text.contains("2 jobs would run"),
+        "{text}"
+    );
+    assert!(bench.calls().is_empty());
+    bench.expect(0, "run");
+
+    bench.set("data/np_700.tsv", "id\tsmiles\tclass\nother\n");
+    let text = bench.expect(0, "run");
+    assert!(text.contains("input file changed ("), "{text}");
+}
+
+#[test]
+fn intermediates_may_be_gone_while_results_are_complete() {
+    let bench = bench();
+    bench.expect(0, "run");
+    bench.calls();
+    for folder in ["input", "library", "transforms", "plans"] {
+        std::fs::remove_dir_all(bench.path(&format!("results/work/{folder}"))).unwrap();
+    }
+    assert!(bench.expect(0, "run").contains("nothing to do"));
+    // one product gone: its batch, and what the batch needs, are made again, and no more
+    bench.remove("results/transforms/lipid-1X_FG_CARBOXYL__COOH__TO__COCl/SUMMARY.json");
+    bench.expect(0, "run");
+    let calls = bench.calls();
+    assert_eq!(calls.len(), 3, "{calls:?}"); // split of the library, batch, merge
+}
+
+#[test]
+fn a_shard_table_that_is_gone_makes_its_batch_incomplete() {
+    let bench = bench();
+    bench.expect(0, "run --until transform");
+    bench.calls();
+    bench.remove("results/work/transforms/lipid-1X/1x1/batch-0000/shard-00000/FG_CARBOXYL__COOH__TO__COCl.parquet");
+    let text = bench.expect(0, "run --until transform");
+    assert!(
+        text.contains("shard-00000/FG_CARBOXYL__COOH__TO__COCl.parquet` is gone"),
+        "{text}"
+    );
+    assert_eq!(bench.calls().len(), 1);
+}
+
+#[test]
+fn engines_that_look_at_files_are_told_what_is_complete() {
+    let bench = bench();
+    bench.expect(0, "run");
+    let settle = || -> Vec<serde_json::Value> {
+        let plan = bench.json("plan --settle");
+        plan["jobs"].as_array().unwrap().clone()
+    };
+    let incomplete = |jobs: &[serde_json::Value]| -> usize {
+        for job in jobs {
+            let there = bench.path(job["record_file"].as_str().unwrap()).exists();
+            assert_eq!(job["complete"].as_bool().unwrap(), there, "{}", job["id"]);
+        }
+        jobs.iter().filter(|j| j["complete"] == false).count()
+    };
+    assert_eq!(incomplete(&settle()), 0);
+    // edited, and edited back: nothing is lost by having looked in between
+    bench.edit("transforms.yaml", "[O:3]CC\"", "[O:3]CCC\"");
+    assert_eq!(incomplete(&settle()), 2 + 2 + 2 + 1);
+    bench.edit("transforms.yaml", "[O:3]CCC\"", "[O:3]CC\"");
+    assert!(bench.expect(0, "run").contains("nothing to do"));
+    assert_eq!(incomplete(&settle()), 0);
+
+    // another engine does the job, removing the record first, and says so
+    let jobs = settle();
+    let split = &jobs[0];
+    let (file, text) = (
+        split["record_file"].as_str().unwrap(),
+        split["record"].as_str().unwrap(),
+    );
+    std::fs::remove_file(bench.path(file)).unwrap();
+    assert_eq!(incomplete(&settle()), 1);
+    let record = |text: &str| bench.drive("record").arg(text).output().unwrap();
+    assert!(record(text).status.success());
+    assert_eq!(incomplete(&settle()), 0);
+    bench.remove("results/work/input/lipid/plan.json");
+    let refused = record(text);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(
+        String::from_utf8_lossy(&refused.stderr)
+            .contains("did not write `results/work/input/lipid/plan.json`")
+    );
+    assert_eq!(record("{}").status.code(), Some(2));
+}
+
+#[test]
+fn touched_outputs_are_read_once_and_changed_ones_are_found() {
+    let bench = bench();
+    bench.expect(0, "run");
+    let verdict =
+        bench.path("results/transforms/lipid-1X_FG_CARBOXYL__COOH__TO__COCl/validation.json");
+    let record = bench.path("results/work/jobs/validate/lipid-1X_FG_CARBOXYL__COOH__TO__COCl.json");
+    let modified = |path: &PathBuf| std::fs::metadata(path).unwrap().modified().unwrap();
+    let touch = |path: &PathBuf| {
+        std::thread::sleep(Duration::from_millis(20));
+        std::fs::File::options()
+            .append(true)
+            .open(path)
+            .unwrap()
+            .set_modified(std::time::SystemTime::now())
+            .unwrap();
+    };
+    touch(&verdict);
+    assert!(modified(&record) < modified(&verdict));
+    assert!(bench.expect(0, "run").contains("nothing to do"));
+    assert!(
+        modified(&record) > modified(&verdict),
+        "the file would be read at every start"
+    );
+    // the same size, other bytes
+    std::thread::sleep(Duration::from_millis(20));
+    std::fs::write(&verdict, "{\"valid\":TRUE}\n").unwrap();
+    let text = bench.expect(0, "run");
+    assert!(
+        text.contains("validation.json` has other bytes than were written"),
+        "{text}"
+    );
+}
+
+#[test]
+fn rules_edited_while_a_job_runs_are_not_recorded_as_the_old_ones() {
+    let bench = bench();
+    bench.expect(0, "run --until split_library");
+    bench.calls();
+    bench.set("slow", "1");
+    let child = bench.spawn("run --until transform --only lipid");
+    bench.wait_for_calls(1);
+    bench.edit("transforms.yaml", "[O:3]CC\"", "[O:3]CCC\"");
+    let out = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&out.stdout);
+    assert_eq!(out.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("the rules of lipid in `configs/transforms.yaml` changed while this ran"),
+        "{text}"
+    );
+    assert_eq!(bench.calls().len(), 1, "it would say so again");
+    bench.remove("slow");
+    // of rules that concern others, and of comments, nobody speaks
+    bench.set("slow", "1");
+    let child = bench.spawn("run --until transform --only lipid");
+    bench.wait_for_calls(1);
+    bench.edit("transforms.yaml", "# phenol_mod", "# of phenols");
+    bench.edit("transforms.yaml", ">>[c:1]CCN", ">>[c:1]CCCN");
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
+}
+
+#[test]
+fn an_input_or_tool_replaced_while_a_job_runs_is_found() {
+    let bench = bench();
+    bench.set("slow", "1");
+    let child = bench.spawn("run --until split_input");
+    bench.wait_for_calls(1);
+    bench.set("data/np_700.tsv", "id\tsmiles\tclass\nother\n");
+    let out = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&out.stdout);
+    assert_eq!(out.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("`data/np_700.tsv` changed while this ran"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_version_that_cannot_be_had_makes_nothing_stale() {
+    let bench = bench();
+    bench.expect(0, "run");
+    bench.calls();
+    bench.set("mute", "");
+    for command in ["run", "status", "plan --settle"] {
+        let text = bench.expect(2, command);
+        assert!(
+            text.contains("--version` does not say which RDKit it has (signal: 9"),
+            "{text}"
+        );
+    }
+    assert!(bench.calls().is_empty());
+    bench.remove("mute");
+    assert!(bench.expect(0, "run").contains("nothing to do"));
+}

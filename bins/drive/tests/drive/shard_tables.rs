@@ -1,0 +1,105 @@
+//! Shard tables go when nobody needs them any more, and are not missed.
+
+use crate::bench;
+use halocline_tests::stand_ins::Bench;
+use std::path::{Path, PathBuf};
+
+const COCL: &str = "results/transforms/lipid-1X_FG_CARBOXYL__COOH__TO__COCl/products.parquet";
+
+/// Shard tables of products or libraries that are there, rejects apart.
+fn shard_tables(bench: &Bench) -> Vec<PathBuf> {
+    fn below(dir: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(dir).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                below(&path, found);
+            } else if path.extension().is_some_and(|e| e == "parquet") {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    for part in ["library", "transforms"] {
+        below(&bench.path("results/work").join(part), &mut found);
+    }
+    found
+}
+
+#[test]
+fn shards_go_when_their_products_are_validated_and_nothing_becomes_stale() {
+    let bench = bench();
+    bench.edit("pipeline.yaml", "  shards: 1 ", "  shards: 3 ");
+    bench.expect(0, "run --until merge");
+    bench.calls();
+    // 21 rules in 3 shards each; the shards of the libraries went with their merges
+    assert_eq!(shard_tables(&bench).len(), 3 * 21);
+    bench.set("fail", "halo-validate*COCl 1\n");
+    bench.expect(1, "run");
+    assert_eq!(
+        shard_tables(&bench).len(),
+        3 * 2,
+        "{:?}",
+        shard_tables(&bench)
+    );
+    bench.remove("fail");
+    bench.calls();
+    bench.expect(0, "run");
+    // what is gone is not missed
+    assert_eq!(bench.calls().len(), 2 + 1);
+    assert_eq!(shard_tables(&bench), Vec::<PathBuf>::new());
+    assert!(bench.expect(0, "run").contains("nothing to do"));
+    bench.expect(0, "status");
+    let plan = bench.json("plan --settle");
+    for job in plan["jobs"].as_array().unwrap() {
+        assert_eq!(
+            (&job["complete"], &job["runs"]),
+            (&true.into(), &false.into()),
+            "{job}"
+        );
+    }
+
+    // A product that is needed again brings its batches back, and what they made beside it goes again.
+    bench.remove(COCL);
+    let text = bench.expect(0, "run --dry-run");
+    assert!(
+        text.contains("FG_CARBOXYL__COOH__TO__COCl.parquet` is gone"),
+        "{text}"
+    );
+    bench.expect(0, "run");
+    assert_eq!(bench.calls().len(), 3 + 1);
+    assert_eq!(shard_tables(&bench), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn one_failed_merge_keeps_its_shards_and_no_others() {
+    let bench = bench();
+    bench.set("fail", "halo-dedup-merge*lipid*COCl 1\n");
+    bench.expect(1, "run");
+    let left = shard_tables(&bench);
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert!(left[0].ends_with("shard-00000/FG_CARBOXYL__COOH__TO__COCl.parquet"));
+    bench.remove("fail");
+    bench.calls();
+    bench.expect(0, "run");
+    let calls = bench.calls();
+    assert_eq!(
+        calls.len(),
+        3,
+        "the batch is complete, other tables of it gone or not: {calls:?}"
+    );
+}
+
+#[test]
+fn kept_intermediates_stay_until_they_are_not_to_be_kept() {
+    let bench = bench();
+    let config = bench.path("configs/pipeline.yaml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("{text}\nkeep_intermediates: true\n")).unwrap();
+    bench.expect(0, "run");
+    assert_eq!(shard_tables(&bench).len(), 2 + 21);
+    std::fs::write(&config, text).unwrap();
+    bench.expect(0, "run --dry-run");
+    assert_eq!(shard_tables(&bench).len(), 2 + 21);
+    assert!(bench.expect(0, "run").contains("nothing to do"));
+    assert_eq!(shard_tables(&bench), Vec::<PathBuf>::new());
+}
