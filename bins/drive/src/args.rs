@@ -76,8 +76,11 @@ pub(crate) struct PlanArgs {
 ///
 /// A job is complete when its record, its outputs and their sidecars agree with each other and
 /// with what the job would do now; everything else is run, and the reason is logged. A failed job
-/// is retried, then left; all jobs that do not depend on it still run. Exit 0: everything asked
-/// for is complete; 1: something is not, and the last lines say what and why.
+/// is retried, then left; all jobs that do not depend on it still run.
+///
+/// Exit 0: everything asked for is complete; 1: something is not, because a job failed, and the last
+/// lines say which and why (on a full disk: which file needed how many bytes); 2: it could not be
+/// started, or halo-drive itself could not write a log or a record.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   halo-drive run                                    # the whole pipeline

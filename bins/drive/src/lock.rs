@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
+use crate::record;
+
 /// How often a taken lock is tried again, and after how long: `status` holds it for an instant.
 const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(10);
@@ -28,7 +30,7 @@ impl Lock {
     pub(crate) fn take(results: &Path) -> anyhow::Result<Self> {
         let path = path(results);
         if let Some(folder) = path.parent() {
-            fs_err::create_dir_all(folder)?;
+            record::make_folder(folder)?;
         }
         let mut file = File::options()
             .create(true)
@@ -55,8 +57,16 @@ impl Lock {
                 return Err(error).with_context(|| format!("cannot lock `{}`", path.display()));
             }
         }
-        file.set_len(0)?;
-        file.write_all(format!("process {}", std::process::id()).as_bytes())?;
+        let holder = format!("process {}", std::process::id());
+        file.set_len(0)
+            .and_then(|()| file.write_all(holder.as_bytes()))
+            .with_context(|| {
+                format!(
+                    "cannot write the lock `{}`: at least {} more bytes needed",
+                    path.display(),
+                    holder.len()
+                )
+            })?;
         Ok(Self { _file: file })
     }
 

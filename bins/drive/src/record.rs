@@ -109,12 +109,12 @@ pub(crate) fn forget(table: &JobTable, job: &Job) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Records that a job was completed.
+/// The record of a job that has just ended well.
 ///
 /// # Errors
 /// An output is missing, or disagrees with its sidecar, or was made by another version, or what it
-/// was made from has changed since the plan.
-pub(crate) fn write(subject: &Subject, wall_seconds: Option<f64>) -> anyhow::Result<()> {
+/// was made from has changed since the plan: the job is not complete.
+pub(crate) fn examine(subject: &Subject, wall_seconds: Option<f64>) -> anyhow::Result<Record> {
     let mut outputs = Vec::new();
     for file in subject.outputs.values().flatten() {
         let path = Path::new(file);
@@ -159,19 +159,26 @@ pub(crate) fn write(subject: &Subject, wall_seconds: Option<f64>) -> anyhow::Res
     subject
         .sources
         .check(&subject.results, &subject.provenance)?;
-    let record = Record {
+    Ok(Record {
         schema: SCHEMA.to_owned(),
         id: subject.id.clone(),
         key: subject.key.clone(),
         provenance: subject.provenance.clone(),
         wall_seconds,
         outputs,
-    };
+    })
+}
+
+/// Writes the record, and removes what the job was the last to need.
+///
+/// # Errors
+/// The record cannot be written, which is no fault of the job.
+pub(crate) fn save(subject: &Subject, record: &Record) -> anyhow::Result<()> {
     let path = subject.path();
     if let Some(folder) = path.parent() {
-        fs_err::create_dir_all(folder)?;
+        make_folder(folder)?;
     }
-    let mut text = serde_json::to_vec_pretty(&record)?;
+    let mut text = serde_json::to_vec_pretty(record)?;
     text.push(b'\n');
     publish::write_bytes(&path, &text)?;
     let _ = std::fs::remove_file(aside(&path));
@@ -198,7 +205,25 @@ pub(crate) fn release(tables: &[ShardTables]) {
 pub(crate) fn record(args: &RecordArgs) -> anyhow::Result<Outcome> {
     let subject: Subject =
         serde_json::from_str(&args.text).context("this is no text from `plan --settle`")?;
-    write(&subject, None)
+    examine(&subject, None)
+        .and_then(|record| save(&subject, &record))
         .with_context(|| format!("`{}` cannot be recorded as complete", subject.id))?;
     Ok(Outcome::Done)
+}
+
+/// Makes a folder and those above it.
+///
+/// # Errors
+/// It cannot be made; on a full disk with what it needs.
+pub(crate) fn make_folder(folder: &Path) -> anyhow::Result<()> {
+    fs_err::create_dir_all(folder).map_err(|error| {
+        if error.kind() == std::io::ErrorKind::StorageFull {
+            anyhow::anyhow!(
+                "no space left on the device for the folder `{}`: at least one block or inode more needed",
+                folder.display()
+            )
+        } else {
+            error.into()
+        }
+    })
 }

@@ -104,6 +104,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<Outcome> {
         tally: Tally::default(),
         spoken: Instant::now(),
         incomplete_report: false,
+        own_failure: None,
     };
     let busy = Busy::start();
     let outcome = run.all(&before);
@@ -164,6 +165,27 @@ struct Run<'a> {
     spoken: Instant,
     /// The report was written, but not everything it reports on is complete.
     incomplete_report: bool,
+    /// What halo-drive itself could not do, of the first job that failed for it: not the job's fault.
+    own_failure: Option<String>,
+}
+
+/// Why a job's run came to nothing.
+struct Failure {
+    why: String,
+    /// Whether it may go better another time.
+    again: bool,
+    /// Whether halo-drive itself failed: a log or a record that it could not write, a program that it could not start.
+    own: bool,
+}
+
+impl Failure {
+    fn of_drive(error: &anyhow::Error) -> Self {
+        Self {
+            why: format!("{error:#}"),
+            again: true,
+            own: true,
+        }
+    }
 }
 
 /// A job's end, as its thread reports it.
@@ -242,9 +264,15 @@ impl<'a> Run<'a> {
             ))?;
             return Ok(Outcome::Done);
         }
-        Ok(Outcome::Broken(format!(
-            "{incomplete} of {} jobs are incomplete\nhint: the same command runs them again, and only them",
+        let incomplete = format!(
+            "{incomplete} of {} jobs are incomplete",
             self.schedule.entries.len()
+        );
+        if let Some(own) = &self.own_failure {
+            bail!("{own}\nhint: {incomplete}; the same command runs them again, and only them");
+        }
+        Ok(Outcome::Broken(format!(
+            "{incomplete}\nhint: the same command runs them again, and only them"
         )))
     }
 
@@ -272,7 +300,7 @@ impl<'a> Run<'a> {
         let job: &'a Job = self.schedule.entries[index].job;
         self.journal.ended(&job.id);
         *self.tally.time.entry(job.step).or_default() += wall;
-        let (why, again) = match result {
+        let failure = match result {
             Ok(status) if status.success() => {
                 if job.step == Step::Report && !self.schedule.needs_done(index) {
                     // Written, but not of everything: not recorded, so that it is written again.
@@ -280,10 +308,7 @@ impl<'a> Run<'a> {
                     self.incomplete_report = true;
                     return Ok(());
                 }
-                match record::write(
-                    &Subject::new(&self.planned.table, job),
-                    Some(wall.as_secs_f64()),
-                ) {
+                match self.complete(job, wall) {
                     Ok(()) => {
                         self.schedule.done(index);
                         self.estimate_again(job);
@@ -291,22 +316,21 @@ impl<'a> Run<'a> {
                         self.say_done(job, wall);
                         return Ok(());
                     }
-                    Err(error) => (format!("{error:#}"), !error.is::<Changed>()),
+                    Err(failure) => failure,
                 }
             }
             Ok(_) if children::stopping() => {
                 self.schedule.stopped(index);
                 return Ok(());
             }
-            Ok(status) => {
-                let broken = status.code() == Some(i32::from(exit::BROKEN));
-                (
-                    format!("{}{}", describe(status), last_words(&job.log)),
-                    !broken,
-                )
-            }
-            Err(error) => (format!("{error:#}"), true),
+            Ok(status) => Failure {
+                why: format!("{}{}", describe(status), last_words(&job.log)),
+                again: status.code() != Some(i32::from(exit::BROKEN)),
+                own: false,
+            },
+            Err(error) => Failure::of_drive(&error),
         };
+        let Failure { why, again, own } = failure;
         let failures = self.schedule.entries[index].failures;
         if again && failures < self.args.retries {
             let pause = LONGEST_PAUSE.min(FIRST_PAUSE * 4_u32.saturating_pow(failures));
@@ -314,9 +338,24 @@ impl<'a> Run<'a> {
             self.schedule.retry(index, Instant::now() + pause);
         } else {
             tracing::error!("{}: {why}; log: {}", job.id, job.log);
+            if own && self.own_failure.is_none() {
+                self.own_failure = Some(format!("{}: {why}", job.id));
+            }
             self.schedule.failed(index, why);
         }
         Ok(())
+    }
+
+    /// Records that a job which ended well is complete.
+    fn complete(&self, job: &Job, wall: Duration) -> Result<(), Failure> {
+        let subject = Subject::new(&self.planned.table, job);
+        let record =
+            record::examine(&subject, Some(wall.as_secs_f64())).map_err(|error| Failure {
+                why: format!("{error:#}"),
+                again: !error.is::<Changed>(),
+                own: false,
+            })?;
+        record::save(&subject, &record).map_err(|error| Failure::of_drive(&error))
     }
 
     /// Once a job has made rows countable, costs are estimated from the counts.
@@ -402,7 +441,7 @@ fn execute(
 ) -> anyhow::Result<ExitStatus> {
     for file in job.outputs.values().flatten().chain([&job.log]) {
         if let Some(folder) = Path::new(file).parent() {
-            fs_err::create_dir_all(folder)?;
+            record::make_folder(folder)?;
         }
     }
     let mut log = File::options()
