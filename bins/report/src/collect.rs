@@ -2,6 +2,7 @@
 //! the job it belongs to says so, and the rest of the report stands.
 
 use std::collections::BTreeMap;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
 use anyhow::Result;
@@ -36,11 +37,11 @@ struct Failure {
     message: String,
 }
 
-/// Reads all results of a configuration.
+/// The jobs of a configuration.
 ///
 /// # Errors
-/// When its rule files cannot be used; never for a result.
-pub fn collect(config: &Config) -> Result<Report> {
+/// When its rule files cannot be used.
+pub(crate) fn plan(config: &Config) -> Result<JobTable> {
     // Which jobs there are depends on the rules alone, so that a report can be made where the inputs no longer are.
     let facts = Facts {
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -51,18 +52,22 @@ pub fn collect(config: &Config) -> Result<Report> {
             .collect(),
         scale: Scale::from_bytes(0),
     };
-    let table = build(config, &facts)?;
-    let traces = job_times::read(&table);
+    Ok(build(config, &facts)?)
+}
+
+/// Reads all results there are of the jobs of a plan.
+pub(crate) fn collect(table: &JobTable) -> Report {
+    let traces = job_times::read(table);
     let libraries: Vec<Library> = table.of(Step::MergeLibrary).map(library).collect();
     let mut rdkit_version = None;
     let jobs: Vec<Job> = table
         .of(Step::Merge)
-        .map(|merge| job(&table, merge, &mut rdkit_version))
+        .map(|merge| job(table, merge, &mut rdkit_version))
         .collect();
     let totals = totals(&jobs, &traces);
-    Ok(Report {
+    Report {
         schema: SCHEMA.to_owned(),
-        tool_version: facts.tool_version,
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         rdkit_version,
         results: table.results.clone(),
         totals,
@@ -70,7 +75,7 @@ pub fn collect(config: &Config) -> Result<Report> {
         jobs,
         runs: traces.runs,
         rejects: traces.rejects,
-    })
+    }
 }
 
 /// The single file of a role; an empty name (which no file has) where the plan gives none.
@@ -203,9 +208,18 @@ fn why_missing(table: &JobTable, job: &Planned) -> String {
     }
 }
 
+/// Bytes of a log that are looked at, from its end.
+const LOG_BYTES: u64 = 64 << 10;
+
 /// The last line of a log that names an error, without its colours.
 fn last_error(log: &str) -> Option<String> {
-    let bytes = fs::read(log).ok()?;
+    // The end of the log: a job that logs its every row may have written more than there is memory.
+    let mut file = fs::File::open(log).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(LOG_BYTES)))
+        .ok()?;
+    let mut bytes = Vec::new();
+    file.take(LOG_BYTES).read_to_end(&mut bytes).ok()?;
     let text = String::from_utf8_lossy(&bytes);
     let line = text.lines().rev().find(|line| {
         let line = line.to_ascii_lowercase();

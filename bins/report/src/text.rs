@@ -1,5 +1,6 @@
 //! The report as text: the table of jobs, and the totals a person sees at the end of a run.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -88,6 +89,13 @@ pub(crate) fn jobs_tsv(report: &Report) -> String {
     tsv
 }
 
+/// Libraries whose parents were counted: those of jobs that read one. A ready library counts too.
+fn libraries(report: &Report) -> usize {
+    let read = report.jobs.iter().filter(|job| job.total_input > 0);
+    let names: BTreeSet<(&str, u32)> = read.map(|job| (job.class.as_str(), job.depth)).collect();
+    names.len()
+}
+
 /// A few lines: what was made, what is wrong, where the page is.
 pub(crate) fn totals(report: &Report, page: &Path) -> String {
     let totals = &report.totals;
@@ -96,7 +104,7 @@ pub(crate) fn totals(report: &Report, page: &Path) -> String {
         totals.valid,
         totals.jobs,
         grouped(totals.parents),
-        report.libraries.len(),
+        libraries(report),
         grouped(totals.total_products),
         grouped(totals.unique_products),
         if totals.total_products == 0 {

@@ -119,6 +119,7 @@ fn a_complete_run_adds_up() {
         "{said}"
     );
     assert!(said.contains("report/index.html"), "{said}");
+    assert!(said.contains("200 parents in 2 libraries"), "{said}");
     let report = case.report();
     let all: u64 = (1..=22).sum();
     assert_eq!(report.totals.total_products, 100 * all);
@@ -259,10 +260,20 @@ fn an_empty_folder_is_reported_as_such() {
     assert!(case.run(&["--show"]).is_err());
     let said = case.run(&[]).unwrap();
     assert!(said.starts_with("0 of 22 jobs"), "{said}");
+    assert!(said.contains("0 parents in 0 libraries"), "{said}");
     assert!(
         case.report()
             .jobs
             .iter()
             .all(|job| job.status == Status::Missing && job.problem.is_some())
     );
+}
+
+#[test]
+fn too_little_memory_is_refused_before_anything_is_written() {
+    let case = Case::new();
+    let error = case.run(&["--memory-limit", "1KiB"]).unwrap_err();
+    let error = format!("{error:#}");
+    assert!(error.contains("the least that works here is"), "{error}");
+    assert!(!case.results().join("report").exists());
 }
