@@ -52,10 +52,7 @@ fn front_bytes(shards: &Shards, pool_bytes: u64) -> u64 {
 
 /// Pool bytes the pass cannot do without.
 pub(crate) fn least_bytes(shards: &Shards, pool_bytes: u64) -> u64 {
-    let options = WriterOptions::default();
-    front_bytes(shards, pool_bytes)
-        + TableWriter::reserve_bytes(&shards.schema, &options)
-        + footer_reserve(shards)
+    front_bytes(shards, pool_bytes) + encode_bytes(shards) + footer_reserve(shards)
 }
 
 /// The footer of the output while it grows, when no row is dropped.
@@ -74,7 +71,7 @@ fn parallel_bytes(shards: &Shards, pool_bytes: u64) -> u64 {
 
 /// Bytes an encoder holds beside the raw rows.
 fn encode_bytes(shards: &Shards) -> u64 {
-    TableWriter::reserve_bytes(&shards.schema, &WriterOptions::default())
+    TableWriter::reserve_bytes(&shards.schema, shards.meta.kind, &WriterOptions::default())
 }
 
 /// Rows as read, with the hashes of their keys when the decider wants them.

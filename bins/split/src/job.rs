@@ -178,7 +178,8 @@ impl Rejects {
             row_group_bytes: SHARD_ROW_GROUP_BYTES,
         };
         let schema = text_rejects_schema();
-        let bytes = TableWriter::reserve_bytes(&schema, &options) + 2 * REJECT_BATCH_BYTES as u64;
+        let bytes = TableWriter::reserve_bytes(&schema, Kind::Rejects, &options)
+            + 2 * REJECT_BATCH_BYTES as u64;
         let memory = job.reserve("rejects", bytes)?;
         let writer = TableWriter::create(&path, &schema, &Meta::new(Kind::Rejects), options)?;
         Ok(Self {

@@ -15,9 +15,6 @@ const OPTIONS: WriterOptions = WriterOptions {
     row_group_bytes: LIBRARY_ROW_GROUP_BYTES,
 };
 
-/// Bytes by which an unfinished page of a library can be larger than [`TableWriter::reserve_bytes`] takes it to be.
-const LARGER_PAGE_BYTES: u64 = (512 - 128) << 10;
-
 /// Raw rows that wait for a library before they are written.
 pub(crate) const BATCH_BYTES: usize = 128 << 10;
 
@@ -41,10 +38,8 @@ pub(crate) struct Finished {
 impl Library {
     /// Bytes to reserve for a library of this schema.
     pub(crate) fn reserve_bytes(schema: &Schema) -> u64 {
-        // Pages of a library are larger than those of a product table. Waiting rows grow by doubling, and are sliced while
-        // they are written.
-        TableWriter::reserve_bytes(schema, &OPTIONS)
-            + schema.fields().len() as u64 * LARGER_PAGE_BYTES
+        // Waiting rows grow by doubling, and are sliced while they are written.
+        TableWriter::reserve_bytes(schema, Kind::Library, &OPTIONS)
             + Profile::BYTES
             + 4 * BATCH_BYTES as u64
     }

@@ -73,7 +73,7 @@ pub(crate) fn repair(file: &Path, new: &Path, budget: &Budget) -> anyhow::Result
         "repair",
         table.metadata_bytes()
             + table.reserve_bytes(&read)?
-            + TableWriter::reserve_bytes(table.schema(), &options),
+            + TableWriter::reserve_bytes(table.schema(), meta.kind, &options),
     )?;
     let mut writer = TableWriter::create(new, table.schema(), &meta, options)?;
     for batch in table.batches(read)? {

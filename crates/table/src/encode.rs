@@ -168,24 +168,28 @@ impl WriterSchema {
     }
 }
 
+/// Raw bytes after which a page of such a table ends.
+pub(crate) fn page_bytes(kind: Kind) -> usize {
+    if kind == Kind::Library {
+        LIBRARY_PAGE_BYTES
+    } else {
+        PAGE_BYTES
+    }
+}
+
 fn properties(
     arrow: &SchemaRef,
     descriptor: &SchemaDescriptor,
     meta: &Meta,
 ) -> Result<WriterProperties, TableError> {
     let library = meta.kind == Kind::Library;
-    let page_bytes = if library {
-        LIBRARY_PAGE_BYTES
-    } else {
-        PAGE_BYTES
-    };
     let mut builder = WriterProperties::builder()
         .set_created_by(format!("halocline version {}", env!("CARGO_PKG_VERSION")))
         // Compressed in `CrcStore`.
         .set_compression(Compression::UNCOMPRESSED)
         .set_dictionary_enabled(false)
         .set_dictionary_page_size_limit(DICTIONARY_BYTES)
-        .set_data_page_size_limit(page_bytes)
+        .set_data_page_size_limit(page_bytes(meta.kind))
         .set_data_page_row_count_limit(PAGE_ROWS)
         .set_write_batch_size(256)
         .set_statistics_truncate_length(Some(STATISTICS_BYTES))

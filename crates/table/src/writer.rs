@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::cut::cut;
 use crate::recovery::group_record;
-use crate::{EncodedRowGroup, Meta, RowGroupEncoder, TableError, WriterSchema, row_bytes};
+use crate::{EncodedRowGroup, Kind, Meta, RowGroupEncoder, TableError, WriterSchema, row_bytes};
 
 /// How a table is written. Part of what decides its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,15 +159,16 @@ impl TableWriter {
             + self.row_groups * columns * FOOTER_BYTES_PER_CHUNK
     }
 
-    /// Bytes the writer of such a table holds beside its footer, for reserving ahead. Measured
+    /// Bytes the writer of a table of this kind holds beside its footer, for reserving ahead. Measured
     /// 2026-11 on products and libraries of natural products: an encoded row group is a fifth to a
     /// seventh of its raw bytes, of which a quarter is reserved here; then per column an
     /// unfinished page and its levels, and one slice of raw rows. Rows that do not compress hold
     /// more, and [`TableWriter::memory_bytes`] says so.
     #[must_use]
-    pub fn reserve_bytes(schema: &Schema, options: &WriterOptions) -> u64 {
+    pub fn reserve_bytes(schema: &Schema, kind: Kind, options: &WriterOptions) -> u64 {
         let columns = schema.flattened_fields().len() as u64;
-        options.row_group_bytes / 4 + columns * (160 << 10) + 2 * crate::encode::SLICE_BYTES
+        let page = crate::encode::page_bytes(kind) as u64 + LEVEL_BYTES;
+        options.row_group_bytes / 4 + columns * page + 2 * crate::encode::SLICE_BYTES
     }
 
     /// Adds rows.
@@ -290,6 +291,9 @@ impl Sealed {
         Ok(self.published)
     }
 }
+
+/// Levels of an unfinished page, and what its encoder keeps beside its values.
+const LEVEL_BYTES: u64 = 32 << 10;
 
 /// What parquet keeps of a column chunk until the footer is written: metadata, statistics and the
 /// locations of its pages (measured 2026-11, 32 MiB row groups of products).
