@@ -138,6 +138,8 @@ pub(crate) struct Shards {
     /// What the merged table says about itself.
     pub(crate) meta: Meta,
     pub(crate) rows: u64,
+    /// Of all pages before compression.
+    pub(crate) raw_bytes: u64,
     /// From the sidecars, when every shard has one.
     pub(crate) totals: Option<Totals>,
     /// Most bytes the footer of a shard holds.
@@ -156,7 +158,7 @@ impl Shards {
         let mut shards: Vec<Shard> = Vec::with_capacity(paths.len());
         let mut units = Vec::new();
         let mut schema: Option<SchemaRef> = None;
-        let mut rows = 0;
+        let (mut rows, mut raw_bytes) = (0, 0);
         let mut footer_bytes = 0;
         let mut decode_bytes = Vec::new();
         let mut first_meta = None;
@@ -191,6 +193,10 @@ impl Shards {
                 _ => None,
             };
             rows += table.rows();
+            let groups = table.parquet_metadata().row_groups().iter();
+            raw_bytes += groups
+                .map(|group| u64::try_from(group.total_byte_size()).unwrap_or(0))
+                .sum::<u64>();
         }
         let Some(schema) = schema else {
             return Err(MergeError::Usage("no shards to merge".to_owned()));
@@ -201,6 +207,7 @@ impl Shards {
             schema,
             meta: merged_meta(first_meta.as_ref()),
             rows,
+            raw_bytes,
             totals,
             footer_bytes,
             decode_bytes,

@@ -62,6 +62,9 @@ fn footer_reserve(shards: &Shards) -> u64 {
     row_groups * columns * (2 << 10)
 }
 
+/// The footer of some 80 million products: 12 KiB for a row group of five columns (2026-11-20).
+const FOOTER_BYTES: u64 = 4 << 20;
+
 /// Pool bytes with which row groups are encoded whole: one filling, one being encoded on each
 /// thread, up to two threads, above which the pool decides.
 fn parallel_bytes(shards: &Shards, pool_bytes: u64) -> u64 {
@@ -443,6 +446,12 @@ pub(crate) fn write(job: Job<'_>, out: &Path, decider: Decider) -> Result<Writte
                 stage: "encode",
                 source,
             })?;
+        // See `Budget::touch_reserved`. A merge that fills no row group never gets that far.
+        if shards.raw_bytes > PRODUCT_ROW_GROUP_BYTES {
+            let stages = front_bytes(shards, job.pool.limit()) + encode_bytes(shards);
+            let most = fixed.bytes() + job.pool.available();
+            halocline_budget::touch((stages + FOOTER_BYTES).min(most));
+        }
         chain.sink("encode", |Kept(batch)| {
             let _time = job.times.time("encode");
             Ok(writer.write(&batch)?)

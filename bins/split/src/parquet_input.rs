@@ -80,6 +80,7 @@ fn profile(job: &Job<'_>, table: &TableReader, smiles: &str) -> anyhow::Result<(
         ..ReadOptions::default()
     };
     let _memory = job.reserve("pages", table.reserve_bytes(&options)? + Profile::BYTES)?;
+    job.budget.touch_reserved();
     let progress = Progress::rows(Some(table.rows()), "rows estimated");
     let mut profile = Profile::default();
     let mut estimator = Estimator::default();
@@ -136,6 +137,7 @@ fn partition(job: &Job<'_>, table: &TableReader, smiles: &str) -> anyhow::Result
                 &meta_of(job, place),
             )?);
         }
+        job.budget.touch_reserved();
         let mut estimator = Estimator::default();
         let mut row = 0;
         for batch in table.batches(options.clone())? {

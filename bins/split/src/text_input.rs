@@ -119,6 +119,7 @@ pub(crate) fn split(job: &Job<'_>, format: Format) -> anyhow::Result<String> {
             .iter()
             .map(|_| TypedRows::new(Arc::clone(&schema)))
             .collect();
+        job.budget.touch_reserved();
         let places: HashMap<&str, usize> = partition
             .map(|(_, values)| {
                 values[group.clone()]

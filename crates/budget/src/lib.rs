@@ -24,7 +24,7 @@ pub mod publish;
 pub mod rss;
 mod spill;
 
-pub use allocator::release_idle_pages;
+pub use allocator::{release_idle_pages, touch};
 pub use bytes::{ByteSize, MemoryLimit, SizeError};
 pub use pool::{OutOfBudget, Pool, Reservation};
 pub use process::{Budget, BudgetError, slack};

@@ -25,6 +25,8 @@ pub fn slack(limit: MemoryLimit) -> u64 {
 pub struct Budget {
     limit: MemoryLimit,
     pool: Pool,
+    /// Resident bytes at the start.
+    start_bytes: u64,
     max_residual: Arc<AtomicU64>,
 }
 
@@ -51,7 +53,8 @@ impl Budget {
     /// [`BudgetError::TooLittle`], naming the least limit that works (rounded up to 1 MiB).
     pub fn start(limit: MemoryLimit, least: u64) -> Result<Self, BudgetError> {
         allocator::return_freed_pages_at_once();
-        let outside = rss::current_bytes() + slack(limit);
+        let start_bytes = rss::current_bytes();
+        let outside = start_bytes + slack(limit);
         let room = limit.bytes().saturating_sub(outside);
         if room < least {
             return Err(BudgetError::TooLittle {
@@ -68,6 +71,7 @@ impl Budget {
         Ok(Self {
             limit,
             pool: Pool::new(room),
+            start_bytes,
             max_residual: Arc::default(),
         })
     }
@@ -88,6 +92,15 @@ impl Budget {
     #[must_use]
     pub fn residual(&self) -> u64 {
         rss::current_bytes().saturating_sub(self.pool.reserved())
+    }
+
+    /// Makes the process once as large as what is reserved now allows; for the moment between
+    /// reserving for a long work and beginning it. What the machine or its cgroup cannot give, it
+    /// then refuses at once and not after an hour; and the peak is that of the reservations, not of
+    /// how often buffers that fill and empty have met at their fullest, which grows with the rows.
+    pub fn touch_reserved(&self) {
+        let allowed = self.start_bytes + self.pool.reserved();
+        allocator::touch(allowed.saturating_sub(rss::current_bytes()));
     }
 
     /// Looks at the residual and keeps the largest seen; call once per row group or second.
@@ -122,6 +135,20 @@ fn least_limit(least: u64) -> ByteSize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_reserved_is_touched_and_given_back() {
+        const MORE: u64 = 256 << 20;
+        let budget = Budget::start(MemoryLimit::new(4 << 30).unwrap(), 0).unwrap();
+        let mut held = budget.pool().claim("all");
+        let before = rss::peak_bytes();
+        budget.touch_reserved();
+        assert!(rss::peak_bytes() < before + MORE / 2);
+        held.try_grow(MORE).unwrap();
+        budget.touch_reserved();
+        assert!(rss::peak_bytes() >= budget.start_bytes + MORE);
+        assert!(rss::current_bytes() < budget.start_bytes + MORE / 2);
+    }
 
     #[test]
     fn the_pool_and_the_rest_fit_the_limit() {
