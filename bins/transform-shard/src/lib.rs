@@ -66,7 +66,17 @@ fn here(args: Args, task: Task, out: &mut dyn Write) -> anyhow::Result<Outcome> 
     // Compiled before anything is read or reserved: a broken rule is the first thing said, and RDKit's own tables count
     // as what the process had before its budget began.
     let kernel = Kernel::new(&config.reactions, &config.chemistry)?;
+    for (reaction, maps) in config.reactions.iter().zip(kernel.product_only_maps()) {
+        if !maps.is_empty() && task.sweep.is_none() && task.quarantine.is_empty() {
+            tracing::warn!(
+                "rule `{}`: map number {maps} stands in its product only; RDKit makes a new atom there",
+                reaction.id
+            );
+        }
+    }
     if config.work == Work::Explain {
+        // Refused like every other work, where the rules alone are too much.
+        Budget::start(config.limit, 0)?;
         for (reaction, why) in config.reactions.iter().zip(kernel.explain()) {
             let lane = why.map_or_else(
                 || "local edit".to_owned(),

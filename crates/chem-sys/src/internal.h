@@ -37,6 +37,8 @@ struct Rule {
   std::string looks_for;
   // What every molecule with a match contains.
   std::vector<Needed> needs;
+  // Map numbers that only product atoms have, for people; mostly empty.
+  std::string product_only_maps;
 };
 
 Rule compile_rule(const std::string &smirks, const std::string &query, int64_t max_sites, bool exclude_sugar_like);

@@ -12,6 +12,7 @@ Kernel::Kernel(std::unique_ptr<KernelState> state) : state_(std::move(state)) {}
 Kernel::~Kernel() = default;
 
 rust::String Kernel::explain_rule(size_t rule) const { return state_->why_not_local(rule); }
+rust::String Kernel::product_only_maps(size_t rule) const { return state_->product_only_maps(rule); }
 size_t Kernel::num_rules() const { return state_->num_rules(); }
 void Kernel::set_first_row(uint64_t row) { state_->set_first_row(row); }
 void Kernel::set_max_product_bytes(uint64_t bytes) { state_->set_max_product_bytes(bytes); }

@@ -17,6 +17,7 @@ class Kernel {
   ~Kernel();
 
   rust::String explain_rule(size_t rule) const;
+  rust::String product_only_maps(size_t rule) const;
   size_t num_rules() const;
   void set_max_product_bytes(uint64_t bytes);
   rust::Slice<const uint64_t> overrun() const;

@@ -56,6 +56,8 @@ pub mod ffi {
         -> Result<UniquePtr<Kernel>>;
         /// One line per rule: empty when it is a local edit, else why it is not.
         fn explain_rule(self: &Kernel, rule: usize) -> String;
+        /// Map numbers that stand in the products of a rule only, comma separated: RDKit makes such an atom anew.
+        fn product_only_maps(self: &Kernel, rule: usize) -> String;
         fn num_rules(self: &Kernel) -> usize;
         /// Bytes the products of one parent may take, past which `run` throws.
         fn set_max_product_bytes(self: Pin<&mut Kernel>, bytes: u64);

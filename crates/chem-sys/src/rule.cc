@@ -6,6 +6,7 @@
 #include <GraphMol/QueryOps.h>
 #include <GraphMol/SmilesParse/SmilesParse.h>
 
+#include <set>
 #include <stdexcept>
 
 namespace halocline {
@@ -50,6 +51,28 @@ std::vector<Needed> needs_of(const RDKit::ROMol &pattern) {
   return needs;
 }
 
+// Map numbers that no reactant atom has: RDKit makes such an atom anew in every product, and says so only in its log.
+std::string product_only_maps(const RDKit::ChemicalReaction &reaction, const RDKit::ROMol &reactant) {
+  std::set<int> known;
+  for (const auto *atom : reactant.atoms()) {
+    known.insert(atom->getAtomMapNum());
+  }
+  std::set<int> unknown;
+  for (const auto &product : reaction.getProducts()) {
+    for (const auto *atom : product->atoms()) {
+      const int number = atom->getAtomMapNum();
+      if (number != 0 && known.count(number) == 0) {
+        unknown.insert(number);
+      }
+    }
+  }
+  std::string text;
+  for (const int number : unknown) {
+    text += (text.empty() ? "" : ", ") + std::to_string(number);
+  }
+  return text;
+}
+
 std::string reactant_text(const std::string &smirks) { return smirks.substr(0, smirks.find(">>")); }
 
 }  // namespace
@@ -79,8 +102,11 @@ Rule compile_rule(const std::string &smirks, const std::string &query, int64_t m
   if (errors != 0) {
     throw std::runtime_error(with_log("RDKit finds " + std::to_string(errors) + " error(s) in the SMIRKS"));
   }
+  // RDKit's warnings about the SMIRKS are not about the query.
+  take_log();
   rule.reaction->initReactantMatchers(true);
   rule.reactant = *rule.reaction->beginReactantTemplates();
+  rule.product_only_maps = product_only_maps(*rule.reaction, *rule.reactant);
   rule.max_sites = max_sites;
   rule.exclude_sugar_like = exclude_sugar_like;
 

@@ -60,6 +60,7 @@ class KernelState {
   void set_max_product_bytes(uint64_t bytes) { max_product_bytes_ = bytes; }
   void set_first_row(uint64_t row) { first_row_ = row; }
   std::string why_not_local(size_t rule) const;
+  const std::string &product_only_maps(size_t rule) const { return rules_.at(rule).product_only_maps; }
   const std::vector<uint64_t> &counts() const { return counts_; }
 
   Columns columns;

@@ -22,14 +22,9 @@ use halocline_rules::Reaction;
 /// What can go wrong apart from the molecules.
 #[derive(Debug, thiserror::Error)]
 pub enum ChemError {
-    /// A rule RDKit, or the kernel, does not take.
-    #[error("rule `{rule}`: {reason}")]
-    Rule {
-        /// Id of the rule.
-        rule: String,
-        /// RDKit's words.
-        reason: String,
-    },
+    /// Rules that RDKit, or the kernel, does not take: all of them, each with its id and RDKit's words.
+    #[error("{}", listed(.0))]
+    Rules(Vec<(String, String)>),
     /// The products of one parent outgrew [`Kernel::set_max_product_bytes`]. An error and no [`Failure`]: what a
     /// molecule gives must not depend on the memory there is.
     #[error(
@@ -139,7 +134,7 @@ impl Kernel {
     /// Compiles `reactions`; rule indices in the results are positions in this slice.
     ///
     /// # Errors
-    /// [`ChemError::Rule`] for the first reaction RDKit does not take, with RDKit's words.
+    /// [`ChemError::Rules`] with every reaction RDKit does not take, and RDKit's words.
     pub fn new(reactions: &[Reaction], options: &Options) -> Result<Self, ChemError> {
         ffi::silence_rdkit();
         let native = ffi::KernelOptions {
@@ -151,14 +146,14 @@ impl Kernel {
             trusted_input: options.trusted_input,
         };
         let texts: Vec<ffi::ReactionText> = reactions.iter().map(text_of).collect();
-        // One by one first, so that the error names the rule.
-        for (reaction, text) in reactions.iter().zip(&texts) {
-            ffi::new_kernel(std::slice::from_ref(text), &native).map_err(|error| {
-                ChemError::Rule {
-                    rule: reaction.id.clone(),
-                    reason: shortened(error.what()),
-                }
-            })?;
+        // One by one first, so that the error names the rules.
+        let refused = |(reaction, text): (&Reaction, &ffi::ReactionText)| {
+            let error = ffi::new_kernel(std::slice::from_ref(text), &native).err()?;
+            Some((reaction.id.clone(), shortened(error.what())))
+        };
+        let bad: Vec<_> = reactions.iter().zip(&texts).filter_map(refused).collect();
+        if !bad.is_empty() {
+            return Err(ChemError::Rules(bad));
         }
         let inner = ffi::new_kernel(&texts, &native)
             .map_err(|error| ChemError::Kernel(error.what().to_owned()))?;
@@ -200,6 +195,15 @@ impl Kernel {
         self.inner.pin_mut().set_max_product_bytes(bytes);
     }
 
+    /// Per rule: the map numbers that only its products have, comma separated, which is most often a slip of the pen.
+    /// RDKit makes such an atom anew in every product.
+    #[must_use]
+    pub fn product_only_maps(&self) -> Vec<String> {
+        (0..self.inner.num_rules())
+            .map(|rule| self.inner.product_only_maps(rule))
+            .collect()
+    }
+
     /// Per rule: `None` when it is a local edit, else why it takes the full route.
     #[must_use]
     pub fn explain(&self) -> Vec<Option<String>> {
@@ -217,6 +221,22 @@ impl Kernel {
 /// [`ChemError::Kernel`] when the file cannot be mapped.
 pub fn watch_rows(fd: i32, bytes: usize) -> Result<(), ChemError> {
     ffi::watch_rows(fd, bytes).map_err(|error| ChemError::Kernel(error.what().to_owned()))
+}
+
+/// One bad rule on the line of the error, several on lines of their own.
+fn listed(bad: &[(String, String)]) -> String {
+    let lines: Vec<String> = bad
+        .iter()
+        .map(|(rule, reason)| format!("rule `{rule}`: {reason}"))
+        .collect();
+    match lines.as_slice() {
+        [one] => one.clone(),
+        many => format!(
+            "{} rules cannot be used:\n  {}",
+            many.len(),
+            many.join("\n  ")
+        ),
+    }
 }
 
 /// RDKit repeats the whole pattern, which may have 4 KB.

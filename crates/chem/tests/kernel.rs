@@ -229,14 +229,50 @@ fn a_rule_rdkit_does_not_take_is_named_with_its_words() {
             &[reaction("good", OME), reaction("broken", smirks)],
             &Options::default(),
         ) {
-            Err(ChemError::Rule { rule, reason }) => {
-                assert_eq!(rule, "broken");
-                assert!(reason.contains(words), "{reason}");
+            Err(ChemError::Rules(bad)) => {
+                assert_eq!(bad.len(), 1, "{bad:?}");
+                assert_eq!(bad[0].0, "broken");
+                assert!(bad[0].1.contains(words), "{bad:?}");
             }
             Err(other) => panic!("{other}"),
             Ok(_) => panic!("`{smirks}` was taken"),
         }
     }
+}
+
+#[test]
+fn all_bad_rules_are_named_each_with_its_own_words_first() {
+    // RDKit warns of the map number 7, which is no news about the query.
+    let mut query = reaction("query", "[c:1][OX2H:2]>>[c:1][O:2][C:7]");
+    query.query_smarts = Some("[c:1]([OX2H".to_owned());
+    let rules = [
+        query,
+        reaction("good", OME),
+        reaction("arrow", "[c:1][OX2H:2>>[c:1]"),
+    ];
+    let Err(error) = Kernel::new(&rules, &Options::default()) else {
+        panic!("taken")
+    };
+    let text = error.to_string();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    assert!(
+        lines[1]
+            .starts_with("  rule `query`: RDKit cannot read the query SMARTS: SMARTS Parse Error"),
+        "{text}"
+    );
+    assert!(lines[2].starts_with("  rule `arrow`: "), "{text}");
+    assert!(!text.contains("apping number 7"), "{text}");
+}
+
+#[test]
+fn map_numbers_of_products_alone_are_named() {
+    let rules = [
+        reaction("slip", "[c:1][OX2H:2]>>[c:1][N:7][C:12]"),
+        reaction("ome", OME),
+    ];
+    let kernel = Kernel::new(&rules, &Options::default()).unwrap();
+    assert_eq!(kernel.product_only_maps(), ["7, 12", ""]);
 }
 
 #[test]
