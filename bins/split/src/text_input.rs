@@ -91,8 +91,8 @@ pub(crate) fn split(job: &Job<'_>, format: Format) -> anyhow::Result<String> {
         Some((column, values)) => {
             let Some(index) = reader.columns().iter().position(|c| c == column) else {
                 bail!(
-                    "no column `{column}` to partition by; the columns are {:?}",
-                    reader.columns()
+                    "no column `{column}` to partition by; the columns are {}",
+                    reader.columns().join(", ")
                 );
             };
             Some((index, values))

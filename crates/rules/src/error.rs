@@ -6,9 +6,14 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RulesError {
-    /// The file could not be read (the source names the path).
-    #[error("cannot read rules")]
-    Read(#[source] std::io::Error),
+    /// The file could not be read.
+    #[error("cannot read `{}`", path.display())]
+    Read {
+        /// File.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The file is larger than any sensible rule file.
     #[error("{}: {bytes} bytes, but a YAML file here may have at most {limit}", path.display())]
     TooLarge {

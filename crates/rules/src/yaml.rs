@@ -20,14 +20,18 @@ pub const MAX_FILE_BYTES: u64 = 1 << 20;
 /// I/O errors (with path), a file too large, text that is not UTF-8.
 pub fn read(path: &Path) -> Result<String, RulesError> {
     use std::io::Read;
-    let file = fs_err::File::open(path).map_err(RulesError::Read)?;
+    let unread = |source| RulesError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let file = std::fs::File::open(path).map_err(unread)?;
     let mut bytes = Vec::new();
     // One byte more than allowed: growth between a size query and the read cannot slip through.
     file.take(MAX_FILE_BYTES + 1)
         .read_to_end(&mut bytes)
-        .map_err(RulesError::Read)?;
+        .map_err(unread)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
-        let on_disk = fs_err::metadata(path).map_or(bytes.len() as u64, |m| m.len());
+        let on_disk = std::fs::metadata(path).map_or(bytes.len() as u64, |m| m.len());
         let bytes = on_disk.max(MAX_FILE_BYTES + 1);
         return Err(RulesError::TooLarge {
             path: path.to_owned(),

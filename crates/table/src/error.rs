@@ -113,6 +113,16 @@ pub enum TableError {
 }
 
 impl TableError {
+    /// The system does not let `path` be read; of what is not there, in words.
+    pub(crate) fn cannot_read(path: &std::path::Path, error: io::Error) -> Self {
+        let why = match error.kind() {
+            io::ErrorKind::NotFound => "no such file".to_owned(),
+            _ => error.to_string(),
+        };
+        let text = format!("cannot read `{}`: {why}", path.display());
+        Self::Io(io::Error::new(error.kind(), text))
+    }
+
     /// An encoder's error about the table at `path`; an I/O error inside keeps its own message.
     pub(crate) fn encode(path: &std::path::Path, source: ParquetError) -> Self {
         if let ParquetError::External(inner) = source {

@@ -22,16 +22,16 @@ pub(crate) struct PreadFile {
 
 impl PreadFile {
     pub(crate) fn open(path: &Path) -> Result<Self, TableError> {
+        let unread = |error| TableError::cannot_read(path, error);
         // Asked before it is opened: opening a pipe waits for its writer.
-        if !fs_err::metadata(path).map_err(TableError::Io)?.is_file() {
-            return Err(TableError::NotParquet {
-                path: path.to_owned(),
-            });
+        if !std::fs::metadata(path).map_err(unread)?.is_file() {
+            let why = "not a regular file; it is read by position, which pipes, devices and folders do not allow";
+            return Err(unread(io::Error::other(why)));
         }
-        let file = fs_err::File::open(path).map_err(TableError::Io)?;
-        let metadata = file.metadata().map_err(TableError::Io)?;
+        let file = std::fs::File::open(path).map_err(unread)?;
+        let metadata = file.metadata().map_err(unread)?;
         Ok(Self {
-            file: Arc::new(file.into_parts().0),
+            file: Arc::new(file),
             path: Arc::new(path.to_owned()),
             length: metadata.len(),
         })

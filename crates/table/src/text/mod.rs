@@ -67,18 +67,19 @@ pub fn file_kind(path: &Path, asked: Option<Format>) -> Result<FileKind, TableEr
         detail,
     };
     // Asked before it is opened: opening a pipe waits for its writer, and a device may never end.
-    if !fs_err::metadata(path).map_err(TableError::Io)?.is_file() {
+    let unread = |error| TableError::cannot_read(path, error);
+    if !std::fs::metadata(path).map_err(unread)?.is_file() {
         return Err(wrong(
             "not a regular file; it is read more than once, which pipes, devices and folders do not allow"
                 .to_owned(),
         ));
     }
-    let mut file = fs_err::File::open(path).map_err(TableError::Io)?;
+    let mut file = std::fs::File::open(path).map_err(unread)?;
     let mut magic = Vec::new();
     Read::by_ref(&mut file)
         .take(4)
         .read_to_end(&mut magic)
-        .map_err(TableError::Io)?;
+        .map_err(unread)?;
     if magic == b"PAR1" {
         return Ok(FileKind::Parquet);
     }
