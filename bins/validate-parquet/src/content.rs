@@ -20,6 +20,8 @@ use crate::verdict::{Code, Verdict};
 
 /// Raw bytes of the batches that are read.
 const BATCH_BYTES: u64 = 512 << 10;
+/// Why a check of all rows was not made.
+const UNREAD: &str = "not every row could be read";
 
 pub(crate) fn reserve(budget: &Budget, name: &str, bytes: u64) -> anyhow::Result<Reservation> {
     let mut reservation = budget.pool().claim(name);
@@ -116,15 +118,15 @@ pub(crate) fn check(
             Code::RuleMismatch,
         ],
     );
-    if content.order.is_some() {
-        verdict.conclude("order", &[Code::Disorder, Code::Unreadable]);
-    } else {
-        verdict.skipped("order", "no order asked for");
+    match content.order {
+        None => verdict.skipped("order", "no order asked for"),
+        Some(_) if !whole && !verdict.has(Code::Disorder) => verdict.skipped("order", UNREAD),
+        Some(_) => verdict.conclude("order", &[Code::Disorder]),
     }
     let sample = content.sample.take();
     match content.keys {
         None => verdict.skipped("unique", "no keys asked for"),
-        Some(_) if !whole => verdict.skipped("unique", "not every row could be read"),
+        Some(_) if !whole => verdict.skipped("unique", UNREAD),
         Some(found) => {
             let found = found.unique.finish()?;
             verdict.duplicates = Some(found.duplicates);
@@ -143,6 +145,7 @@ pub(crate) fn check(
     // Last, when the memory of keys and pages is free for the process of RDKit.
     drop(pages);
     match sample {
+        Some(sample) if !whole && sample.is_empty() => verdict.skipped("smiles_parse", UNREAD),
         Some(sample) => sample.check(budget, spill, verdict)?,
         None => verdict.skipped(
             "smiles_parse",
@@ -230,7 +233,9 @@ impl Rules {
                 "row {row} is of rule `{found}`, the table of `{}`",
                 self.name
             );
-            verdict.fail_many(Code::RuleMismatch, message, self.wrong);
+            // Rows are counted; metadata that name another rule, and were counted as one, are about these rows.
+            let counted = u64::from(verdict.has(Code::RuleMismatch));
+            verdict.fail_many(Code::RuleMismatch, message, self.wrong - counted);
         }
     }
 }

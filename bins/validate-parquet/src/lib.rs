@@ -19,6 +19,7 @@ pub mod verdict;
 
 use std::path::Path;
 
+use anyhow::ensure;
 use halocline_budget::{Budget, SpillDir};
 use halocline_cli::Outcome;
 use halocline_table::{TableError, TableReader, publish};
@@ -40,6 +41,14 @@ pub fn run(args: Args) -> anyhow::Result<(Outcome, String)> {
     let limit = args.common.limit();
     let tmp_dir = args.common.tmp_dir.clone();
     let config = Config::new(args)?;
+    if let Some(folder) = config.out.as_deref().and_then(Path::parent) {
+        let here = folder.as_os_str().is_empty();
+        ensure!(
+            here || folder.is_dir(),
+            "--out: the folder `{}` does not exist",
+            folder.display()
+        );
+    }
     let budget = Budget::start(limit, LEAST_POOL_BYTES)?;
     // Beside the verdict, which is a folder that can be written; the table's need not be.
     let beside = config

@@ -59,6 +59,11 @@ impl Sample {
         }
     }
 
+    /// No row was seen.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// Has the sample parsed, and says in the verdict what came of it, or why it was not done.
     pub(crate) fn check(
         self,
@@ -86,7 +91,7 @@ impl Sample {
             skipped("the memory limit leaves no room for RDKit");
             return Ok(());
         }
-        if self.rows.is_empty() {
+        if self.is_empty() {
             skipped("no row to parse");
             return Ok(());
         }

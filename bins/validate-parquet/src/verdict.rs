@@ -190,6 +190,7 @@ impl Verdict {
         };
         let more = match self.failures.len() {
             1 => String::new(),
+            2 => " (and 1 more kind of failure)".to_owned(),
             n => format!(" (and {} more kinds of failure)", n - 1),
         };
         Some(format!("{named}{}{more}", first.message))

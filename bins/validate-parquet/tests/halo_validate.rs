@@ -209,8 +209,23 @@ fn empty_tables_are_valid_and_missing_files_are_no_verdict() {
     assert!(
         String::from_utf8(output.stderr)
             .unwrap()
-            .contains("nowhere.parquet")
+            .contains("nowhere.parquet`: no such file")
     );
+    // Nor is a folder, or a verdict that has no place to be.
+    let good = table(dir.path(), &[]);
+    let verdict = dir.path().join("nowhere/verdict.json");
+    for (args, words) in [
+        (vec![dir.path()], "not a regular file"),
+        (
+            vec![good.as_path(), Path::new("--out"), &verdict],
+            "--out: the folder",
+        ),
+    ] {
+        let output = Command::new(program()).args(args).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(words), "{stderr}");
+    }
 }
 
 #[test]
@@ -246,6 +261,18 @@ fn damage_to_the_file() {
     std::fs::remove_file(Sidecar::path_for(&path)).unwrap();
     let verdict = validate(&path, &[]);
     assert!(verdict.codes().contains(&"crc_mismatch"));
+    // What was not read was not checked.
+    for check in ["order", "unique", "smiles_parse"] {
+        assert_eq!(
+            verdict.json["checks"][check], "skipped: not every row could be read",
+            "{check}"
+        );
+    }
+    assert!(
+        verdict.stderr.ends_with("(and 1 more kind of failure)\n"),
+        "{}",
+        verdict.stderr
+    );
     assert!(
         verdict.json["checks"]["sidecar"]
             .as_str()
@@ -325,6 +352,7 @@ fn wrong_rows() {
     assert!(v.codes().contains(&"rule_mismatch"), "{:?}", v.codes());
     let v = validate(&table(dir.path(), &good), &["--expect-rule", "R9"]);
     assert_eq!(v.codes(), ["rule_mismatch"]);
+    assert_eq!(v.json["failures"][0]["count"], 3000, "rows");
     // Duplicates are nobody's business when other keys are asked for.
     let twice: Vec<Row> = good
         .iter()
