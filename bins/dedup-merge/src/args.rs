@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use halocline_budget::MemoryLimit;
-use halocline_cli::Common;
+use halocline_cli::{Common, Spill};
 
 use crate::MergeError;
 use crate::shards::find_shards;
@@ -14,7 +14,17 @@ use crate::shards::find_shards;
 /// compared) whatever the memory limit, and the bytes written depend on the rows alone: not on
 /// --threads, --strategy, --memory-limit, or how the rows were spread over shards.
 #[derive(Clone, Debug, clap::Parser)]
-#[command(name = "halo-dedup-merge", version = halocline_cli::version(""))]
+#[command(
+    name = "halo-dedup-merge",
+    version = halocline_cli::version(""),
+    after_help = "Examples:
+  halo-dedup-merge shard-*/OME.parquet --out products.parquet
+  halo-dedup-merge --shards-from work/polyphenol-1X --table OME.parquet \\
+      --out products.parquet --memory-limit 512MiB
+
+Exit codes: 0 done; 1 the shards do not belong together or are damaged;
+2 usage, I/O or limit; 130/143 ended by SIGINT/SIGTERM."
+)]
 pub struct Args {
     /// Shard tables, in the order of their rows
     #[arg(value_name = "SHARD", required_unless_present = "shards_from")]
@@ -71,14 +81,18 @@ pub struct Args {
     source_file: Option<String>,
 
     /// Substitution depth of the library, for the summary
-    #[arg(long, value_name = "DEPTH")]
-    depth: Option<String>,
+    #[arg(long, value_name = "DEPTH", value_parser = clap::value_parser!(u32).range(1..))]
+    depth: Option<u32>,
 
     /// Flags every binary has.
     #[command(flatten)]
     pub common: Common,
 }
 
+
+    /// Where it spills.
+    #[command(flatten)]
+    pub spill: Spill,
 /// How duplicates are found. All give the same bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Strategy {
@@ -138,7 +152,7 @@ pub struct Job {
     /// The library.
     pub source_file: Option<String>,
     /// Its substitution depth.
-    pub depth: Option<String>,
+    pub depth: Option<u32>,
 }
 
 impl Config {
@@ -188,7 +202,7 @@ impl Config {
                 depth: args.depth,
             },
             memory_limit: args.common.limit(),
-            tmp_dir: args.common.tmp_dir,
+            tmp_dir: args.spill.tmp_dir,
         })
     }
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "test helpers")]
 
+use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
@@ -118,6 +119,13 @@ fn exit_codes_and_messages() {
         0,
         "5 kept, 5 duplicates",
     );
+    for depth in ["foo", "0"] {
+        check(
+            &run(&["a.parquet", "--out", "o.parquet", "--depth", depth]),
+            2,
+            "--depth <DEPTH>",
+        );
+    }
     let version = run(&["--version"]);
     assert_eq!(version.status.code(), Some(0));
     assert!(String::from_utf8_lossy(&version.stdout).starts_with("halo-dedup-merge 0."));
@@ -146,8 +154,9 @@ fn a_signal_leaves_nothing_behind() {
                 "spill",
                 "--threads",
                 "1",
+                "-q",
             ])
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         // Long enough to have installed its handler, short of its end.
@@ -171,6 +180,10 @@ fn a_signal_leaves_nothing_behind() {
             continue;
         }
         assert_eq!(status.code(), Some(code));
+        let mut said = String::new();
+        child.stderr.unwrap().read_to_string(&mut said).unwrap();
+        assert!(said.contains(&format!("SIG{signal}")), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
         let left: Vec<_> = std::fs::read_dir(dir.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name())

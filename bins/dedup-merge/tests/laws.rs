@@ -418,7 +418,7 @@ fn the_summary_has_the_users_keys_and_the_sidecars_sums() {
     );
     config.job.transform = Some("T".into());
     config.job.class = Some("lipid".into());
-    config.job.depth = Some("2".into());
+    config.job.depth = Some(2);
     let Merged { sidecar, .. } = run(&config).unwrap();
     let text = std::fs::read_to_string(&config.summary).unwrap();
     let summary: serde_json::Value = serde_json::from_str(&text).unwrap();

@@ -13,12 +13,16 @@ use halocline_plan::Step;
 /// Jobs, files and command lines are those Snakemake runs too; both take them from `plan`.
 #[derive(Debug, Parser)]
 #[command(
+    name = "halo-drive",
     version,
     after_help = "Examples:
-  halo-drive run --config configs/pipeline.yaml                     # everything; run again to resume
+  halo-drive run --config configs/pipeline.yaml  # run again to resume
   halo-drive run --cores 16 --memory 16GiB --only 'polyphenol/*OMe'
-  halo-drive status                                                 # from another terminal, while it runs
-  halo-drive plan --format table | less -S"
+  halo-drive status                              # while it runs
+  halo-drive plan --format table | less -S
+
+Exit codes: 0 done; 1 something asked for is not complete;
+2 usage, I/O or limit; 130/143 ended by SIGINT/SIGTERM."
 )]
 pub struct Args {
     #[command(subcommand)]
@@ -51,7 +55,7 @@ pub(crate) struct Source {
 /// configuration, the rules and the content of the input (once; then only its time stamp).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  halo-drive plan | jq -r '.jobs[] | select(.step == \"merge\") | .command | join(\" \")'
+  halo-drive plan | jq -r '.jobs[] | .command | join(\" \")'
   halo-drive plan --format table")]
 pub(crate) struct PlanArgs {
     #[command(flatten)]
@@ -83,9 +87,9 @@ pub(crate) struct PlanArgs {
 /// started, or halo-drive itself could not write a log or a record.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  halo-drive run                                    # the whole pipeline
-  halo-drive run --dry-run                          # what would run, and why
-  halo-drive run --only polyphenol-2X --until merge # one library, no validation, no report
+  halo-drive run                                     # the whole pipeline
+  halo-drive run --dry-run                           # what would run, and why
+  halo-drive run --only polyphenol-2X --until merge  # one library
   halo-drive run --only '*/FG_AMINE*' --cores 8 --memory 8GiB")]
 pub(crate) struct RunArgs {
     #[command(flatten)]
@@ -130,6 +134,11 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub checksums: bool,
 
+    /// Directory for the spill files of the jobs; default: $TMPDIR when it is on a disk, else where
+    /// their output goes
+    #[arg(long, value_name = "DIR")]
+    pub tmp_dir: Option<PathBuf>,
+
     #[command(flatten)]
     pub common: Common,
 }
@@ -168,7 +177,7 @@ pub(crate) struct StatusArgs {
 /// outputs must exist and agree with their sidecars.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
-  halo-drive record \"$(halo-drive plan --settle | jq -r '.jobs[0].record')\"")]
+  halo-drive record \"$(halo-drive plan | jq -r '.jobs[0].record')\"")]
 pub(crate) struct RecordArgs {
     /// What to record: the text under `record` in `plan --settle`
     #[arg(value_name = "TEXT")]

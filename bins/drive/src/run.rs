@@ -209,7 +209,7 @@ impl<'a> Run<'a> {
                     self.journal.started(&job.id);
                     let attempt = self.schedule.entries[index].failures;
                     let (sender, bin_dir) = (sender.clone(), &self.planned.bin_dir);
-                    let tmp_dir = self.args.common.tmp_dir.as_deref();
+                    let tmp_dir = self.args.tmp_dir.as_deref();
                     scope.spawn(move || {
                         // This thread starts the process and lives as long as it does: the
                         // kernel's "kill me when my parent dies" is about the starting thread.

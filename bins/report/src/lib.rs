@@ -28,7 +28,16 @@ pub use model::{Job, Library, Report, Run, SCHEMA, Status, Totals};
 /// What is missing or broken is listed in the report, with the reason; it does not stop the report.
 /// The totals are also printed.
 #[derive(Debug, clap::Parser)]
-#[command(name = "halo-report", version = halocline_cli::version(""))]
+#[command(
+    name = "halo-report",
+    version = halocline_cli::version(""),
+    after_help = "Examples:
+  halo-report --config configs/pipeline.yaml
+  halo-report --show
+
+Exit codes: 0 the report is written, whatever it says of the jobs;
+2 usage, I/O or limit; 130/143 ended by SIGINT/SIGTERM."
+)]
 pub struct Args {
     /// The pipeline's configuration
     #[arg(long, value_name = "FILE", default_value = "configs/pipeline.yaml")]

@@ -17,8 +17,12 @@ use crate::molecule::Work;
     version,
     after_help = "Examples:
   halo-split np.tsv.gz --out-dir work/np --shards 32
-  halo-split np.csv --out-dir work --shards 8 --partition-by class --partitions polyphenol,alkaloid
-  halo-split products.parquet --shards 32 --inspect"
+  halo-split np.csv --out-dir work --shards 8 --partition-by class \\
+      --partitions polyphenol,alkaloid
+  halo-split products.parquet --shards 32 --inspect
+
+Exit codes: 0 done; 1 the data broke a contract; 2 usage, I/O or limit;
+130/143 ended by SIGINT/SIGTERM."
 )]
 pub struct Args {
     /// The library: Parquet, CSV, TSV or SMILES file; text may be compressed (.gz, .zst)

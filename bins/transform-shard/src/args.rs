@@ -13,7 +13,7 @@ use halocline_cli::Common;
 use halocline_rules::{Layout, Reaction, RuleFile};
 use halocline_table::plan_file::{Plan, Shard};
 use halocline_table::schema::is_text;
-use halocline_table::{Kind, TableReader, file_digest, find_smiles_column};
+use halocline_table::{Kind, TableError, TableReader, file_digest, find_smiles_column};
 
 use crate::isolate::Quarantined;
 
@@ -27,14 +27,18 @@ use crate::isolate::Quarantined;
     name = "halo-transform-shard",
     version = halocline_cli::version(&format!("RDKit {} ({})", rdkit_version(), rdkit_origin())),
     after_help = "Examples:\n  \
-        halo-transform-shard --input results/library/polyphenol-1X/products.parquet --rows 0..1000 \\\n      \
-            --rules configs/transforms.yaml --class polyphenol --out-dir /tmp/debug --threads 2 --memory-limit 512MiB\n  \
-        halo-transform-shard --plan plan.json --shard 3 --rules configs/transforms.yaml \\\n      \
+        halo-transform-shard --input library.parquet --rows 0..1000 \\\n      \
+            --rules configs/transforms.yaml --class polyphenol \\\n      \
+            --out-dir /tmp/debug --threads 2 --memory-limit 512MiB\n  \
+        halo-transform-shard --plan plan.json --shard 3 \\\n      \
+            --rules configs/transforms.yaml \\\n      \
             --rule FG_PHENOL_OH__OH__TO__OMe --out-dir /tmp/shard-3\n  \
-        halo-transform-shard --rules configs/transforms.yaml --class polyphenol --explain-rules\n  \
-        halo-transform-shard --input library.parquet --rules configs/transforms.yaml --class polyphenol \\\n      \
-            --row 17 --explain\n\n\
-        Exit codes: 0 done; 1 the data broke a contract; 2 usage, I/O or limit; 130/143 interrupted."
+        halo-transform-shard --rules configs/transforms.yaml --class polyphenol \\\n      \
+            --explain-rules\n  \
+        halo-transform-shard --input library.parquet --class polyphenol \\\n      \
+            --rules configs/transforms.yaml --row 17 --explain\n\n\
+        Exit codes: 0 done; 1 the data broke a contract; 2 usage, I/O or limit;\n\
+        130/143 ended by SIGINT/SIGTERM."
 )]
 pub struct Args {
     /// Library to read, Parquet; may be left out with --plan, which names it
@@ -314,7 +318,14 @@ fn open(args: &Args) -> anyhow::Result<(Work, Input)> {
         (None, Some(plan)) => plan.input.clone(),
         (None, None) => bail!("name the library with --input, or a plan of it with --plan"),
     };
-    let reader = TableReader::open(&path)?;
+    let reader = match (TableReader::open(&path), &args.plan) {
+        (Err(error @ TableError::Io(_)), Some(plan)) if args.input.is_none() => bail!(
+            "the library that `{}` names: {error}\nhint: a relative path is relative to the folder in which halo-split \
+             ran; run there, or name the library with --input",
+            plan.display()
+        ),
+        (opened, _) => opened?,
+    };
     let smiles_column = match (&args.smiles_column, &plan) {
         (None, Some(plan)) => plan.smiles_column.clone(),
         (asked, _) => {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::bail;
-use halocline_cli::Common;
+use halocline_cli::{Common, Spill};
 
 use crate::order::{OrderColumn, parse_order};
 
@@ -13,11 +13,13 @@ use crate::order::{OrderColumn, parse_order};
     name = "halo-validate-parquet",
     version,
     after_help = "Examples:
-  halo-validate-parquet results/transforms/polyphenol-1X_FG_PHENOL_OH__OH__TO__OMe/products.parquet
-  halo-validate-parquet products.parquet --out validation.json --expect-rule FG_PHENOL_OH__OH__TO__OMe
+  halo-validate-parquet products.parquet
+  halo-validate-parquet products.parquet --out validation.json \\
+      --expect-rule FG_PHENOL_OH__OH__TO__OMe
   halo-validate-parquet cut-off.parquet --repair saved.parquet
 
-Exit codes: 0 valid; 1 the table broke a promise (the verdict says which); 2 it could not be checked."
+Exit codes: 0 valid; 1 the table broke a promise (the verdict says which);
+2 it could not be checked; 130/143 ended by SIGINT/SIGTERM."
 )]
 pub struct Args {
     /// The table; its sidecar FILE.stats.json is read when there is one
@@ -60,6 +62,13 @@ pub struct Args {
     pub common: Common,
 }
 
+
+    #[command(flatten)]
+    #[expect(
+        missing_docs,
+        reason = "its doc comment would replace the heading of the help text"
+    )]
+    pub spill: Spill,
 /// Arguments that have been checked.
 #[derive(Debug)]
 pub(crate) struct Config {

@@ -15,13 +15,6 @@ pub struct Common {
     #[arg(long, value_name = "SIZE")]
     pub memory_limit: Option<MemoryLimit>,
 
-    /// Directory for spill files, on a disk and not a tmpfs
-    ///
-    /// Default: $TMPDIR when it is set and on a disk, else the directory of the output. Spill
-    /// files have no name; nothing is left behind however the process ends.
-    #[arg(long, value_name = "DIR")]
-    pub tmp_dir: Option<PathBuf>,
-
     /// What to log to stderr: error, warn, info, debug or trace, or a tracing filter
     #[arg(long, value_name = "LEVEL", conflicts_with_all = ["verbose", "quiet"])]
     pub log_level: Option<String>,
@@ -37,6 +30,18 @@ pub struct Common {
     /// Show no progress bar and log no progress
     #[arg(long)]
     pub no_progress: bool,
+}
+
+/// The flag of binaries that spill; flatten it behind [`Common`].
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Common options")]
+pub struct Spill {
+    /// Directory for spill files, on a disk and not a tmpfs
+    ///
+    /// Default: $TMPDIR when it is set and on a disk, else the directory of the output. Spill
+    /// files have no name; nothing is left behind however the process ends.
+    #[arg(long, value_name = "DIR")]
+    pub tmp_dir: Option<PathBuf>,
 }
 
 impl Common {

@@ -11,6 +11,6 @@ mod progress;
 mod run;
 pub mod sidecar;
 
-pub use flags::Common;
+pub use flags::{Common, Spill};
 pub use progress::Progress;
 pub use run::{Outcome, PARENT_VARIABLE, legible, main, version};

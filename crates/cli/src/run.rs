@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use halocline_budget::publish;
@@ -46,7 +47,7 @@ pub fn main<A: clap::Parser>(
     on_signal: fn(),
     run: fn(A) -> anyhow::Result<Outcome>,
 ) -> ExitCode {
-    follow_parent();
+    let quiet_child = follow_parent();
     let args = match A::try_parse() {
         Ok(args) => args,
         Err(error) => {
@@ -63,7 +64,8 @@ pub fn main<A: clap::Parser>(
     if flags.no_progress {
         progress::silence();
     }
-    if let Err(error) = start_log(flags).and_then(|()| watch_signals(on_signal)) {
+    let speaker = (!quiet_child).then(|| name.to_owned());
+    if let Err(error) = start_log(flags).and_then(|()| watch_signals(speaker, on_signal)) {
         complain(name, &format!("error: {error:#}"));
         return ExitCode::from(exit::USAGE);
     }
@@ -87,13 +89,13 @@ pub const PARENT_VARIABLE: &str = "HALOCLINE_PARENT";
 
 /// When the parent named itself in [`PARENT_VARIABLE`], the kernel kills this process when that
 /// parent dies: a job never outlives the engine that would count its result. In a grandchild that
-/// inherited the variable it has no effect.
-fn follow_parent() {
+/// inherited the variable it has no effect. Returns whether this process is that child.
+fn follow_parent() -> bool {
     use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
     let named = std::env::var(PARENT_VARIABLE).ok();
     let Some(named) = named.and_then(|v| v.parse().ok()).and_then(Pid::from_raw) else {
-        return;
+        return false;
     };
     let is_child = getppid() == Some(named);
     if is_child {
@@ -110,6 +112,7 @@ fn follow_parent() {
         // It died before the request was in place.
         signal_hook::low_level::exit(i32::from(exit::SIGTERM));
     }
+    is_child
 }
 
 /// Whether a process has not ended. One that has ended but was not waited for still takes signals,
@@ -176,7 +179,27 @@ fn start_log(flags: &Common) -> anyhow::Result<()> {
     installed.map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))
 }
 
-fn watch_signals(on_signal: fn()) -> anyhow::Result<()> {
+/// Says once, where there is somebody to hear it, why the process ends. By a thread of its own that is not waited for
+/// long: a stderr that nobody empties must not keep the process from ending.
+fn say_stopped(name: String, signal: i32) {
+    let (said, heard) = std::sync::mpsc::channel();
+    let speak = move || {
+        let why = if signal == SIGINT {
+            "interrupted (SIGINT)"
+        } else {
+            "ended from outside (SIGTERM)"
+        };
+        complain(&name, &format!("{why}; its temporary files are removed"));
+        let _ = said.send(());
+    };
+    let thread = std::thread::Builder::new().stack_size(64 << 10);
+    if thread.spawn(speak).is_ok() {
+        let _ = heard.recv_timeout(Duration::from_millis(500));
+    }
+}
+
+/// `speaker` is the name to speak under, `None` where the parent speaks.
+fn watch_signals(speaker: Option<String>, on_signal: fn()) -> anyhow::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])
         .map_err(|error| anyhow::anyhow!("cannot watch SIGINT and SIGTERM: {error}"))?;
     std::thread::Builder::new()
@@ -186,6 +209,9 @@ fn watch_signals(on_signal: fn()) -> anyhow::Result<()> {
             if let Some(signal) = signals.forever().next() {
                 on_signal();
                 publish::remove_temporaries();
+                if let Some(name) = speaker {
+                    say_stopped(name, signal);
+                }
                 let code = if signal == SIGINT {
                     exit::SIGINT
                 } else {

@@ -28,7 +28,22 @@ fn refusals_say_what_is_wrong() {
             .replace("\"end\": 2", "\"end\": 3"),
     )
     .unwrap();
+    let elsewhere = dir.path().join("elsewhere.json");
+    std::fs::write(
+        &elsewhere,
+        text.replace(library_path.to_str().unwrap(), "gone/l.parquet"),
+    )
+    .unwrap();
     for (args, words) in [
+        (
+            planned(
+                &elsewhere,
+                &transforms(),
+                &out,
+                &args!["--shard", "0", "--rule", OME],
+            ),
+            vec!["elsewhere.json", "gone/l.parquet`: no such file", "--input"],
+        ),
         (
             job(
                 &dir.path().join("none.parquet"),
