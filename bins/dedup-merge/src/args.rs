@@ -87,12 +87,12 @@ pub struct Args {
     /// Flags every binary has.
     #[command(flatten)]
     pub common: Common,
-}
-
 
     /// Where it spills.
     #[command(flatten)]
     pub spill: Spill,
+}
+
 /// How duplicates are found. All give the same bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Strategy {

@@ -60,8 +60,6 @@ pub struct Args {
         reason = "its doc comment would replace the heading of the help text"
     )]
     pub common: Common,
-}
-
 
     #[command(flatten)]
     #[expect(
@@ -69,6 +67,8 @@ pub struct Args {
         reason = "its doc comment would replace the heading of the help text"
     )]
     pub spill: Spill,
+}
+
 /// Arguments that have been checked.
 #[derive(Debug)]
 pub(crate) struct Config {

@@ -39,7 +39,7 @@ const LEAST_POOL_BYTES: u64 = 8 << 20;
 /// nothing about the table.
 pub fn run(args: Args) -> anyhow::Result<(Outcome, String)> {
     let limit = args.common.limit();
-    let tmp_dir = args.common.tmp_dir.clone();
+    let tmp_dir = args.spill.tmp_dir.clone();
     let config = Config::new(args)?;
     if let Some(folder) = config.out.as_deref().and_then(Path::parent) {
         let here = folder.as_os_str().is_empty();
