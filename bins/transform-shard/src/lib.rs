@@ -67,7 +67,7 @@ fn here(args: Args, task: Task, out: &mut dyn Write) -> anyhow::Result<Outcome> 
     // as what the process had before its budget began.
     let kernel = Kernel::new(&config.reactions, &config.chemistry)?;
     for (reaction, maps) in config.reactions.iter().zip(kernel.product_only_maps()) {
-        if !maps.is_empty() && task.sweep.is_none() && task.quarantine.is_empty() {
+        if !maps.is_empty() && task.sweep.is_none() && config.quarantine.is_empty() {
             tracing::warn!(
                 "rule `{}`: map number {maps} stands in its product only; RDKit makes a new atom there",
                 reaction.id
