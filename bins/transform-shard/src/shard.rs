@@ -18,6 +18,8 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::args::{Config, Input};
 use crate::collect::{Collector, Cut, Encoded, Stage, fixed_bytes};
+use crate::gate::Gate;
+use crate::outgrown::{Outgrown, Rest};
 use crate::parents::{BATCH_BYTES, ParentSource, READ_BYTES, columns};
 use crate::react::{Group, Job, Tables, react};
 use crate::stats::{add_counts, add_kernel_stages, report};
@@ -165,7 +167,7 @@ pub(crate) fn run(
     budget: &Budget,
     rows: Range<u64>,
     dir: &Path,
-    mut kernels: Vec<Kernel>,
+    kernels: Vec<Kernel>,
 ) -> anyhow::Result<Done> {
     let input = config.input.as_ref().context("no library is open")?;
     let times = StageTimer::start();
@@ -205,11 +207,10 @@ pub(crate) fn run(
     threads_held.try_grow(THREAD_BYTES * threads as u64)?;
     let free = budget.pool().available();
     let room = free.saturating_sub(state + ENCODE_BYTES + 2 * READ_BYTES);
-    // A parent whose estimate is larger runs while nothing else does.
-    let most = (room / 2).max(BATCH_BYTES);
-    for kernel in &mut kernels {
-        kernel.set_max_product_bytes(most);
-    }
+    let share = (room / 2).max(BATCH_BYTES);
+    // What one thread would have, whatever the number of threads: half of what is set aside for the others stays theirs.
+    let set_aside = THREAD_BYTES * (threads as u64 - 1);
+    let alone = ((room + set_aside) / 2).max(BATCH_BYTES);
     let groups: Vec<Group> = if apart {
         (0..config.reactions.len())
             .map(|r| Group::new(r, Vec::new(), Tables::One(r)))
@@ -227,23 +228,10 @@ pub(crate) fn run(
         } else {
             &config.reactions[..]
         };
-        let mut kernel = Kernel::new(reactions, &config.chemistry)?;
-        kernel.set_max_product_bytes(most);
-        Ok(kernel)
+        Ok(Kernel::new(reactions, &config.chemistry)?)
     };
     let label_of = |path: &[u16], first: usize| labels.index(path, first);
-    let outgrown = |row: u64, products: u64, bytes: u64| {
-        let enough = limit_for(config, free, threads, plan.len(), bytes);
-        anyhow!(
-            "row {row} gives up to {products} products, which need about {:#} at once; --memory-limit {} with --threads {threads} \
-             leaves one parent {:#}\nhint: --memory-limit {} would do, and --max-products N rejects such rows \
-             whatever the limit",
-            ByteSize(bytes),
-            config.limit,
-            ByteSize(most),
-            enough,
-        )
-    };
+    let gate = Gate::default();
 
     let read = read_options(config, input, rows.clone());
     let mut source = ParentSource::new(
@@ -251,7 +239,7 @@ pub(crate) fn run(
         input.reader.batches(read)?,
         rows.start,
         &input.smiles_column,
-        most,
+        share,
     );
     let job = Job {
         groups,
@@ -261,7 +249,9 @@ pub(crate) fn run(
         label_of: &label_of,
         make: &make,
         quarantine: &config.quarantine,
-        outgrown: &outgrown,
+        gate: &gate,
+        share,
+        alone,
     };
     let progress = Progress::rows(Some(rows.end - rows.start), "transform");
     let mut collector = Collector::new(
@@ -274,7 +264,7 @@ pub(crate) fn run(
     );
     let schemas: Vec<_> = writers.iter().map(|w| w.writer_schema().clone()).collect();
 
-    Cascade::new(budget.pool())
+    let ran = Cascade::new(budget.pool())
         .threads(threads)
         .source("read", 2 * READ_BYTES, 4 * READ_BYTES, || {
             let _guard = times.time("read");
@@ -303,6 +293,7 @@ pub(crate) fn run(
             room / 4,
             |_| ENCODE_BYTES,
             |Cut { table, rows }| {
+                let _working = gate.enter();
                 let _guard = times.time("encode");
                 let group = rows
                     .encode(&schemas[table])
@@ -316,12 +307,24 @@ pub(crate) fn run(
             writers[table].append(group)?;
             Ok(())
         })
-        .run()
-        .map_err(|error| match error {
+        .run();
+    if let Err(error) = ran {
+        let error = match error {
             CascadeError::Stage(error) => error,
             other => anyhow!(other),
-        })
-        .with_context(|| format!("`{}`", input.path.display()))?;
+        };
+        let error = match error.downcast::<Outgrown>() {
+            Ok(outgrown) => {
+                let rest = rows.start + collector.rows_in..rows.end;
+                drop((collector, job));
+                let rest = Rest::look(config, rest)?;
+                let enough = |bytes| limit_for(config, free + set_aside, plan.len(), bytes);
+                outgrown.say(config, &rest, enough)
+            }
+            Err(error) => error,
+        };
+        return Err(error.context(format!("`{}`", input.path.display())));
+    }
 
     let Collector {
         tables,
@@ -358,6 +361,8 @@ pub(crate) fn run(
         .insert("source_file".to_owned(), input.path.display().to_string());
     base.extra
         .insert("rows".to_owned(), format!("{}..{}", rows.start, rows.end));
+    base.extra
+        .insert("library_rows".to_owned(), input.reader.rows().to_string());
     base.extra.insert("key".to_owned(), key(config, &rows));
     if let Some(class) = &config.class {
         base.extra.insert("class".to_owned(), class.clone());
@@ -436,17 +441,16 @@ fn affordable_threads(config: &Config, budget: &Budget, state: u64) -> usize {
 }
 
 /// A limit under which one parent may take `wanted` bytes, where `free` bytes of the pool are left of the present one when
-/// `threads` have theirs. A fifth is added, as `wanted` is an estimate.
-fn limit_for(config: &Config, free: u64, threads: usize, tables: usize, wanted: u64) -> ByteSize {
+/// one thread has its own. A fifth is added, as `wanted` is an estimate.
+fn limit_for(config: &Config, free: u64, tables: usize, wanted: u64) -> ByteSize {
     const STEP: u64 = 16 << 20;
     let now = config.limit;
-    let more_threads = (config.threads.saturating_sub(threads)) as u64 * THREAD_BYTES;
     let mut limit = now;
     while let Some(next) = MemoryLimit::new((limit.bytes() / STEP + 1) * STEP) {
         limit = next;
         let more = limit.bytes() - now.bytes() - (slack(limit) - slack(now));
         let state = fixed_bytes(tables, seen_bytes(limit));
-        let taken = more_threads + state + ENCODE_BYTES + 2 * READ_BYTES;
+        let taken = state + ENCODE_BYTES + 2 * READ_BYTES;
         if (free + more).saturating_sub(taken) / 2 >= wanted.saturating_add(wanted / 5) {
             break;
         }

@@ -236,3 +236,59 @@ fn molecules_made_to_fool_an_edit_agree_at_depth_2() {
         both_engines(dir.path(), class, &args);
     }
 }
+
+/// Another program that changes a product table copies what the table says about itself: that its SMILES are those of this
+/// RDKit. Nobody may believe it then.
+#[test]
+fn a_table_that_another_program_wrote_is_not_trusted() {
+    let dir = tempfile::tempdir().unwrap();
+    let input = dir.path().join("l.parquet");
+    library(&input, &["Oc1ccc(O)cc1", "Oc1ccc(O)c(Cl)c1"]);
+    let first = dir.path().join("first");
+    done(&job(&input, &transforms(), &first, &args!["--rule", OME]));
+    let ours = first.join(format!("{OME}.parquet"));
+    let rewritten = dir.path().join("rewritten.parquet");
+    let table = halocline_table::TableReader::open(&ours).unwrap();
+    let properties = parquet::file::properties::WriterProperties::builder()
+        .set_key_value_metadata(
+            table
+                .parquet_metadata()
+                .file_metadata()
+                .key_value_metadata()
+                .cloned(),
+        )
+        .build();
+    let batches = batches(&ours);
+    let schema = batches[0].schema();
+    let file = std::fs::File::create(&rewritten).unwrap();
+    let mut writer =
+        parquet::arrow::ArrowWriter::try_new(file, schema.clone(), Some(properties)).unwrap();
+    for batch in batches {
+        let mut columns = batch.columns().to_vec();
+        // A phenol that a query for aromatic atoms does not find, unless it is read as a stranger's.
+        columns[0] = std::sync::Arc::new(arrow::array::StringArray::from_iter_values(
+            (0..batch.num_rows()).map(|_| "COC1=CC=C(O)C=C1"),
+        ));
+        let batch = arrow::array::RecordBatch::try_new(schema.clone(), columns).unwrap();
+        writer.write(&batch).unwrap();
+    }
+    writer.close().unwrap();
+    both_engines(
+        dir.path(),
+        "rewritten",
+        &args![
+            "--input",
+            &rewritten,
+            "--rules",
+            transforms(),
+            "--rule",
+            OME
+        ],
+    );
+    let products = products(
+        &dir.path()
+            .join("rewritten-auto")
+            .join(format!("{OME}.parquet")),
+    );
+    assert_eq!(products[0].smiles, "COc1ccc(OC)cc1");
+}

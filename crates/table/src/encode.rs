@@ -50,6 +50,8 @@ const DICTIONARY_BYTES: usize = 256 << 10;
 /// Level 3 makes products 2 % and libraries 3 % smaller for 9 % more CPU of the whole `halo-split`
 /// (2026-11-20, 1,000,000 rows of np_68k).
 pub(crate) const ZSTD_LEVEL: i32 = 1;
+/// Who wrote a file, as Parquet's footer says it; the version follows.
+pub(crate) const CREATED_BY: &str = "halocline version ";
 /// Bytes of a minimum or maximum kept in statistics.
 const STATISTICS_BYTES: usize = 64;
 
@@ -184,7 +186,7 @@ fn properties(
 ) -> Result<WriterProperties, TableError> {
     let library = meta.kind == Kind::Library;
     let mut builder = WriterProperties::builder()
-        .set_created_by(format!("halocline version {}", env!("CARGO_PKG_VERSION")))
+        .set_created_by(format!("{CREATED_BY}{}", env!("CARGO_PKG_VERSION")))
         // Compressed in `CrcStore`.
         .set_compression(Compression::UNCOMPRESSED)
         .set_dictionary_enabled(false)

@@ -16,6 +16,7 @@ use parquet::file::metadata::{
     PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, ParquetStatisticsPolicy,
 };
 
+use crate::encode::CREATED_BY;
 use crate::guard::guard;
 use crate::input::PreadFile;
 use crate::{Meta, TableError};
@@ -96,7 +97,16 @@ impl TableReader {
             detail,
         };
         let starts = guard(|| check_footer(&metadata, file.length())).map_err(&damaged)?;
-        let meta = Meta::from_key_values(&path, metadata.file_metadata().key_value_metadata())?;
+        // What copies a table also copies what it says about itself, and says nothing about the rows it wrote.
+        let own = metadata.file_metadata();
+        let meta = if own
+            .created_by()
+            .is_some_and(|by| by.starts_with(CREATED_BY))
+        {
+            Meta::from_key_values(&path, own.key_value_metadata())?
+        } else {
+            None
+        };
         let metadata = Arc::new(metadata);
         let arrow = guard(|| {
             let plain =
@@ -135,7 +145,8 @@ impl TableReader {
         self.arrow.schema()
     }
 
-    /// What the file says about itself; `None` when halocline did not write it.
+    /// What the file says about itself; `None` when halocline did not write it, also where another program has copied
+    /// the metadata of such a file to rows of its own.
     #[must_use]
     pub fn meta(&self) -> Option<&Meta> {
         self.meta.as_ref()
