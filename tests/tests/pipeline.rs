@@ -387,3 +387,54 @@ fn usage_errors_exit_with_2_and_write_nothing() {
         );
     }
 }
+
+/// A shard that is not there, or there twice, is noticed although every table that is there is whole.
+#[test]
+fn a_missing_or_repeated_shard_is_noticed() {
+    let dir = scratch();
+    let library = library(dir.path(), &of_class("polyphenol", 40));
+    let how = How {
+        shards: 4,
+        threads: 1,
+        transform_memory: "512MiB",
+        merge_memory: "256MiB",
+        strategy: "auto",
+    };
+    job(dir.path(), &library, how);
+    let shards = dir.path().join("shards");
+    let rule = "FG_PHENOL_OH__OH__TO__OMe";
+    let table = |index: u32| shards.join(format!("shard-{index:05}/{rule}.parquet"));
+    let out = dir.path().join("merged.parquet");
+    let refused = |given: &[u32], what: &str| {
+        let mut merge = command("halo-dedup-merge");
+        merge.args(given.iter().map(|index| table(*index)));
+        let said = halocline_tests::run_expecting(merge.arg("--out").arg(&out), 1);
+        let said = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert!(said.contains(what), "{given:?}: {said}");
+        assert!(!out.exists());
+    };
+    refused(&[0, 2, 3], "of the library are missing");
+    refused(&[0, 1, 0, 2, 3], "given twice, or they are not in order");
+    refused(&[1, 0, 2, 3], "given twice, or they are not in order");
+    // A part of a library, to debug it.
+    run(command("halo-dedup-merge")
+        .args([table(1), table(2)])
+        .arg("--out")
+        .arg(&out));
+    // Of a folder every row is wanted: the last shards, the first ones, and one in the middle.
+    for gone in [3, 0, 1] {
+        let folder = shards.join(format!("shard-{gone:05}"));
+        let aside = dir.path().join("aside");
+        fs_err::rename(&folder, &aside).unwrap();
+        let mut merge = command("halo-dedup-merge");
+        merge.arg("--shards-from").arg(&shards);
+        merge.args(["--table", &format!("{rule}.parquet")]);
+        let said = halocline_tests::run_expecting(merge.arg("--out").arg(&out), 1);
+        let said = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert!(
+            said.contains("of the library are missing"),
+            "{gone}: {said}"
+        );
+        fs_err::rename(&aside, &folder).unwrap();
+    }
+}

@@ -26,11 +26,13 @@ Exit codes: 0 done; 1 the shards do not belong together or are damaged;
 2 usage, I/O or limit; 130/143 ended by SIGINT/SIGTERM."
 )]
 pub struct Args {
-    /// Shard tables, in the order of their rows
+    /// Shard tables, in the order of their rows; where their sidecars say which, these must be consecutive rows of the
+    /// library
     #[arg(value_name = "SHARD", required_unless_present = "shards_from")]
     shards: Vec<PathBuf>,
 
-    /// Take the shards from DIR/shard-*/TABLE and DIR/*/shard-*/TABLE, in index order
+    /// Take the shards from DIR/shard-*/TABLE and DIR/*/shard-*/TABLE, in index order; together they must stand for every
+    /// row of the library
     #[arg(
         long,
         value_name = "DIR",
@@ -124,6 +126,8 @@ impl Strategy {
 pub struct Config {
     /// Shard tables in order; at least one.
     pub shards: Vec<PathBuf>,
+    /// Must they stand for every row of their library? Without it, for consecutive rows.
+    pub whole: bool,
     /// The merged table.
     pub out: PathBuf,
     /// The summary of the job.
@@ -191,6 +195,7 @@ impl Config {
                 .summary
                 .unwrap_or_else(|| directory.join("SUMMARY.json")),
             shards,
+            whole: args.shards_from.is_some(),
             out: args.out,
             keys: args.keys,
             strategy: args.strategy,

@@ -81,7 +81,7 @@ pub fn run(config: &Config) -> Result<Merged, MergeError> {
     let times = StageTimer::start();
     let shards = {
         let _time = times.time("open");
-        Shards::open(&config.shards)?
+        Shards::open(&config.shards, config.whole)?
     };
     // The estimators in the sidecars count `smiles`.
     let hasher = keys::KeyHasher::new(&shards.schema, &config.keys)?;

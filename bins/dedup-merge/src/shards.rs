@@ -119,6 +119,83 @@ impl Totals {
     }
 }
 
+/// Which rows of their library the shards before were made of, as far as their sidecars say.
+#[derive(Debug, Default)]
+struct Covered {
+    /// The shard read last: its path, its library, and where its rows end.
+    last: Option<(PathBuf, Span)>,
+}
+
+#[derive(Clone, Debug)]
+struct Span {
+    library: String,
+    rows: Range<u64>,
+    library_rows: u64,
+}
+
+impl Span {
+    /// `None` for what `halo-transform-shard` has not made.
+    fn of(sidecar: &Sidecar) -> Option<Self> {
+        let (start, end) = sidecar.extra.get("rows")?.split_once("..")?;
+        Some(Self {
+            library: sidecar.input_fingerprint.clone()?,
+            rows: start.parse().ok()?..end.parse().ok()?,
+            library_rows: sidecar.extra.get("library_rows")?.parse().ok()?,
+        })
+    }
+}
+
+impl Covered {
+    /// A shard must begin where the one before ended: else rows are missing, or there twice. With `whole` the first must
+    /// begin at row 0.
+    fn add(&mut self, path: &Path, span: Option<Span>, whole: bool) -> Result<(), MergeError> {
+        let Some(span) = span else {
+            self.last = None;
+            return Ok(());
+        };
+        let (start, here) = (span.rows.start, path.display());
+        let missing = |from: u64| {
+            Err(MergeError::Broken(format!(
+                "rows {from}..{start} of the library are missing: no shard before `{here}` was made of them"
+            )))
+        };
+        match &self.last {
+            None if whole && start > 0 => return missing(0),
+            Some((_, last)) if last.library == span.library && start > last.rows.end => {
+                return missing(last.rows.end);
+            }
+            Some((before, last)) if last.library == span.library && start < last.rows.end => {
+                return Err(MergeError::Broken(format!(
+                    "`{here}` was made of rows {}..{} of the library and `{}`, before it, of rows {}..{}: a shard is given twice, or they are not in order",
+                    start,
+                    span.rows.end,
+                    before.display(),
+                    last.rows.start,
+                    last.rows.end
+                )));
+            }
+            _ => {}
+        }
+        self.last = Some((path.to_owned(), span));
+        Ok(())
+    }
+
+    /// With `whole` the last must end where the library does.
+    fn finish(&self, whole: bool) -> Result<(), MergeError> {
+        match &self.last {
+            Some((path, span)) if whole && span.rows.end < span.library_rows => {
+                Err(MergeError::Broken(format!(
+                    "rows {}..{} of the library are missing: no shard after `{}` was made of them",
+                    span.rows.end,
+                    span.library_rows,
+                    path.display()
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Consecutive rows of one shard that begin and end at row groups.
 #[derive(Clone, Debug)]
 pub(crate) struct Unit {
@@ -153,8 +230,8 @@ pub(crate) struct Shards {
 const UNKNOWN_PAGE_BYTES: u64 = 5 << 18;
 
 impl Shards {
-    /// Opens every shard once.
-    pub(crate) fn open(paths: &[PathBuf]) -> Result<Self, MergeError> {
+    /// Opens every shard once. They must stand for consecutive rows of their library; with `whole`, for all of them.
+    pub(crate) fn open(paths: &[PathBuf], whole: bool) -> Result<Self, MergeError> {
         let mut shards: Vec<Shard> = Vec::with_capacity(paths.len());
         let mut units = Vec::new();
         let mut schema: Option<SchemaRef> = None;
@@ -163,6 +240,7 @@ impl Shards {
         let mut decode_bytes = Vec::new();
         let mut first_meta = None;
         let mut totals = Some(Totals::default());
+        let mut covered = Covered::default();
         for (index, path) in paths.iter().enumerate() {
             let table = TableReader::open(path)?;
             let bare = bare(table.schema());
@@ -185,7 +263,9 @@ impl Shards {
                 rows: table.rows(),
                 first: rows,
             });
-            totals = match (totals, read_sidecar(&table)?) {
+            let sidecar = read_sidecar(&table)?;
+            covered.add(path, sidecar.as_ref().and_then(Span::of), whole)?;
+            totals = match (totals, sidecar) {
                 (Some(mut totals), Some(sidecar)) => {
                     totals.add(&sidecar);
                     Some(totals)
@@ -198,6 +278,7 @@ impl Shards {
                 .map(|group| u64::try_from(group.total_byte_size()).unwrap_or(0))
                 .sum::<u64>();
         }
+        covered.finish(whole)?;
         let Some(schema) = schema else {
             return Err(MergeError::Usage("no shards to merge".to_owned()));
         };

@@ -95,6 +95,7 @@ fn alone() -> MutexGuard<'static, ()> {
 fn config(shards: Vec<PathBuf>, out: PathBuf, strategy: Strategy, threads: usize) -> Config {
     Config {
         shards,
+        whole: false,
         summary: out.with_extension("SUMMARY.json"),
         tmp_dir: Some(out.parent().unwrap().to_owned()),
         out,
