@@ -50,7 +50,7 @@ pub struct Args {
     keep: Option<Vec<String>>,
 
     /// Write the whole row groups of a damaged or cut-off FILE to this new file, and say what was
-    /// lost; no other check is made
+    /// lost; no other check is made. The new file says that it is salvaged, and is never valid
     #[arg(long, value_name = "NEW.parquet", conflicts_with_all = ["keys", "order", "expect_rule", "keep"])]
     repair: Option<PathBuf>,
 

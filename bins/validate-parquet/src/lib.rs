@@ -59,7 +59,14 @@ pub fn run(args: Args) -> anyhow::Result<(Outcome, String)> {
     let beside = beside.unwrap_or_else(std::env::temp_dir);
     let spill = SpillDir::choose(tmp_dir.as_deref(), &beside)?;
     if let Some(new) = &config.repair {
-        let text = repair::repair(&config.file, new, &budget)?;
+        let Some(text) = repair::repair(&config.file, new, &budget)? else {
+            let file = config.file.display();
+            let why = format!(
+                "nothing of `{file}` can be salvaged: none of its row groups is whole; `{}` was not written",
+                new.display()
+            );
+            return Ok((Outcome::Broken(why), String::new()));
+        };
         return Ok((Outcome::Done, deliver(&config, text)?));
     }
     let mut verdict = Verdict::new(&config.file);

@@ -11,6 +11,8 @@ use crate::content::reserve;
 
 /// Value of the `schema` key.
 const SCHEMA: &str = "halocline.repair/1";
+/// Key of the metadata by which a salvaged file is known.
+pub(crate) const SALVAGED: &str = "salvaged";
 /// Raw bytes of the batches that are copied.
 const BATCH_BYTES: u64 = 512 << 10;
 
@@ -33,8 +35,8 @@ struct Report {
     xxh3_128: String,
 }
 
-/// Salvages `file` into `new`; returns the report.
-pub(crate) fn repair(file: &Path, new: &Path, budget: &Budget) -> anyhow::Result<String> {
+/// Salvages `file` into `new`; returns the report, or nothing and writes nothing when no row can be saved.
+pub(crate) fn repair(file: &Path, new: &Path, budget: &Budget) -> anyhow::Result<Option<String>> {
     let exists = new
         .try_exists()
         .with_context(|| format!("cannot look for `{}`", new.display()))?;
@@ -51,10 +53,13 @@ pub(crate) fn repair(file: &Path, new: &Path, budget: &Budget) -> anyhow::Result
             file.display()
         );
     };
+    if table.rows() == 0 {
+        return Ok(None);
+    }
     let rows_promised = TableReader::open(file).ok().map(|whole| whole.rows());
     let mut meta = meta.clone();
     meta.extra.insert(
-        "salvaged".to_owned(),
+        SALVAGED.to_owned(),
         format!(
             "{} rows; {} row groups damaged; rows behind them may be missing",
             table.rows(),
@@ -110,5 +115,5 @@ pub(crate) fn repair(file: &Path, new: &Path, budget: &Budget) -> anyhow::Result
     );
     let mut text = serde_json::to_string_pretty(&report)?;
     text.push('\n');
-    Ok(text)
+    Ok(Some(text))
 }

@@ -10,6 +10,7 @@ use halocline_table::{
 };
 
 use crate::args::Config;
+use crate::repair::SALVAGED;
 use crate::verdict::{Code, Verdict};
 
 /// Checks metadata, columns and sidecar.
@@ -25,7 +26,11 @@ pub(crate) fn check(
 
 fn metadata(config: &Config, table: &TableReader, verdict: &mut Verdict) {
     let Some(meta) = table.meta() else {
-        let message = "it has no halocline metadata, so it promises nothing to check".to_owned();
+        let by = table.parquet_metadata().file_metadata().created_by();
+        let message = format!(
+            "it was not written by halocline but by `{}`, so it promises nothing to check",
+            by.unwrap_or("an unknown program")
+        );
         verdict.fail(Code::Metadata, message);
         verdict.conclude("metadata", &[Code::Metadata]);
         return;
@@ -49,9 +54,20 @@ fn metadata(config: &Config, table: &TableReader, verdict: &mut Verdict) {
         let message = format!("its metadata name {found}, expected `{expected}`");
         verdict.fail(Code::RuleMismatch, message);
     }
+    if let Some(saved) = meta.extra.get(SALVAGED) {
+        verdict.fail(
+            Code::Salvaged,
+            format!("it was salvaged from a damaged file: {saved}"),
+        );
+    }
     verdict.conclude(
         "metadata",
-        &[Code::Metadata, Code::SchemaVersion, Code::RuleMismatch],
+        &[
+            Code::Metadata,
+            Code::Salvaged,
+            Code::SchemaVersion,
+            Code::RuleMismatch,
+        ],
     );
 }
 

@@ -23,6 +23,8 @@ pub enum Code {
     FooterDamaged,
     /// The halocline metadata is missing or strange.
     Metadata,
+    /// It holds what `--repair` saved of a damaged file: rows may be missing.
+    Salvaged,
     /// Written under another version of the schema.
     SchemaVersion,
     /// Products of another rule than expected, in the metadata or in the rows.

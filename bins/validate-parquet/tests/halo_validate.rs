@@ -551,10 +551,23 @@ fn a_cut_off_table_is_repaired_into_a_new_file() {
     assert_eq!(report["rows_saved"], first.start);
     assert_eq!(report["row_groups_saved"], 2);
     assert!(report["tail_bytes"].as_u64().unwrap() > 0);
-    assert_eq!(validate(&new, &[]).exit, 0);
+    // It is whole, but not all that was there.
+    let verdict = validate(&new, &[]);
+    assert_eq!((verdict.exit, verdict.codes()), (1, vec!["salvaged"]));
     let saved = TableReader::open(&new).unwrap();
     assert_eq!((saved.rows(), saved.row_groups()), (first.start, 2));
     assert!(saved.meta().unwrap().extra.contains_key("salvaged"));
+    // Where nothing can be saved nothing is written.
+    let none = dir.path().join("none.parquet");
+    std::fs::write(&cut, &good[..3000]).unwrap();
+    let output = Command::new(program())
+        .args([&cut, Path::new("--repair"), &none])
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("nothing of"), "{stderr}");
+    assert!(!none.exists());
     // The file that is there is not replaced; a file of others is an error.
     let again = repair();
     assert_eq!(again.status.code(), Some(2));
