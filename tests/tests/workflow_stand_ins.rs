@@ -270,3 +270,32 @@ fn the_low_memory_profile_fits_into_4_gib() {
         assert!(job_mb * cores <= budget, "{}: {job_mb} MB", job["id"]);
     }
 }
+
+/// Both engines know what is complete by the same records and remove the same intermediates: not at the same time.
+#[test]
+fn one_engine_at_a_time() {
+    let bench = bench();
+    bench.set("slow", "1");
+    let mut drive = bench.spawn("run --cores 2");
+    bench.wait_for_calls(1);
+    let text = said(&mut bench.snakemake(&["--cores", "2"]), 1);
+    assert!(text.contains("another run is at work in"), "{text}");
+    drive.kill().unwrap();
+    drive.wait().unwrap();
+
+    bench.calls();
+    let mut snakemake = bench.snakemake(&["--cores", "2"]).spawn().unwrap();
+    bench.wait_for_calls(1);
+    let text = bench.expect(2, "run");
+    assert!(text.contains("(Snakemake)"), "{text}");
+    let text = bench.expect(1, "status");
+    assert!(text.contains("(Snakemake)"), "{text}");
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(snakemake.id().cast_signed()),
+        nix::sys::signal::Signal::SIGKILL,
+    )
+    .unwrap();
+    snakemake.wait().unwrap();
+    bench.remove("slow");
+    run(&mut bench.drive("run"));
+}

@@ -67,6 +67,15 @@ RUN = (
 )
 
 
+onstart:
+    # Not in a dry run; and a job on a cluster, which is a Snakemake too, must not wait for the one that started it.
+    if workflow.is_main_process:
+        try:
+            jobtable.lock(R)
+        except jobtable.PlanError as error:
+            raise WorkflowError(str(error)) from None
+
+
 wildcard_constraints:
     name=r"[A-Za-z0-9_.\-/]+",
 

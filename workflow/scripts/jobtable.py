@@ -5,11 +5,14 @@ Knows nothing of Snakemake, so that it can be tested with plain Python.
 """
 
 import csv
+import fcntl
 import gzip
 import json
 import os
 import shlex
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 # Keys of the configuration that speak to Snakemake alone. They come from a profile or `--config`.
@@ -84,6 +87,38 @@ def check_input_columns(config):
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise PlanError(f"the input table {path} has more than one column `{twice[0]}`")
+
+
+_held = []
+
+
+def lock(results):
+    """Takes the lock of a results folder until this process ends; halo-drive takes the same one (bins/drive/src/lock.rs).
+
+    One run at a time, whichever the engine: the other would remove intermediates that this one still reads.
+    """
+    path = Path(results) / "work" / "drive.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Not inherited by jobs: they may outlive this process for an instant.
+    file = open(path, "a+")
+    # `halo-drive status` holds it for an instant.
+    for tries_left in reversed(range(20)):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if tries_left == 0:
+                file.seek(0)
+                raise PlanError(f"another run is at work in {results}: {file.read()}; wait for its end, or stop it") from None
+            time.sleep(0.01)
+        except OSError as error:
+            # On some network file systems; Snakemake's own lock is what is left.
+            print(f"halocline: {path} cannot be locked: {error}", file=sys.stderr)
+            break
+    file.truncate(0)
+    file.write(f"process {os.getpid()} (Snakemake)")
+    file.flush()
+    _held.append(file)
 
 
 class JobTable:

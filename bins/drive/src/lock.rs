@@ -1,5 +1,5 @@
-//! One `run` per results folder. The lock is the kernel's (`flock`): it ends with the process that
-//! holds it, however that ends, and is not inherited by jobs.
+//! One run per results folder, of halo-drive or of Snakemake (`lock` in workflow/scripts/jobtable.py). The lock is the
+//! kernel's (`flock`): it ends with the process that holds it, however that ends, and is not inherited by jobs.
 
 use std::fs::{File, TryLockError};
 use std::io::Write;
@@ -48,11 +48,7 @@ impl Lock {
         }
         match locked {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => anyhow::bail!(
-                "another halo-drive runs in `{}`: {}\nhint: `halo-drive status` shows how far it is",
-                results.display(),
-                holder(results).unwrap_or_else(|| "it has not said who it is".into())
-            ),
+            Err(TryLockError::WouldBlock) => anyhow::bail!("{}", taken(results, holder(results))),
             Err(TryLockError::Error(error)) => {
                 return Err(error).with_context(|| format!("cannot lock `{}`", path.display()));
             }
@@ -78,6 +74,22 @@ impl Lock {
             _ => None,
         }
     }
+}
+
+/// What to say when the lock is held, by Snakemake or by a halo-drive.
+pub(crate) fn taken(results: &Path, holder: Option<String>) -> String {
+    format!(
+        "another run is at work in `{}`: {}\nhint: wait for its end, or stop it; `halo-drive status` shows how far it is",
+        results.display(),
+        holder
+            .filter(|text| !text.is_empty())
+            .unwrap_or_else(|| "it has not said who it is".into())
+    )
+}
+
+/// Whether this holder keeps the journal of what runs: Snakemake does not.
+pub(crate) fn keeps_journal(holder: &str) -> bool {
+    !holder.ends_with("(Snakemake)")
 }
 
 fn holder(results: &Path) -> Option<String> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::path::Path;
 
 use halocline_budget::ByteSize;
 use halocline_cli::Outcome;
@@ -11,6 +12,7 @@ use halocline_plan::{JobTable, Step};
 use crate::args::{Format, PlanArgs};
 use crate::check::{Checker, State};
 use crate::facts;
+use crate::lock::{self, Lock};
 use crate::progress::people;
 use crate::record::Subject;
 use crate::run::Tally;
@@ -30,6 +32,11 @@ pub(crate) fn plan(args: &PlanArgs) -> anyhow::Result<Outcome> {
     let table = facts::plan(&args.source)?.table;
     let mut value = with_records(&table)?;
     if args.settle {
+        let results = Path::new(&table.results);
+        // What it settles, the run relies on.
+        if let Some(holder) = Lock::held_by(results) {
+            anyhow::bail!("{}", lock::taken(results, Some(holder)));
+        }
         settle(&table, &mut value)?;
     }
     let text = match args.format {

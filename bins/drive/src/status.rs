@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::args::{Format, StatusArgs};
 use crate::check::{Checker, State};
-use crate::lock::Lock;
+use crate::lock::{self, Lock};
 use crate::progress::people;
 use crate::{facts, select, show};
 
@@ -126,7 +126,7 @@ pub(crate) fn status(args: &StatusArgs) -> anyhow::Result<Outcome> {
     let JournalFile {
         running,
         expected_end,
-    } = if engine.is_some() {
+    } = if engine.as_deref().is_some_and(lock::keeps_journal) {
         Journal::read(results)
     } else {
         JournalFile::default()
