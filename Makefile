@@ -46,7 +46,7 @@ setup-test:
 .PHONY: bench
 bench: build bench-memory ## the benchmarks; raw runs land in benches/runs, tables in benches/RESULTS.md
 	@scripts/setup.sh test bench
-	cargo build --locked --release -p halocline-chem --example engines
+	cargo build --locked --release -p halocline-chem --example engines -p halocline-table --example sample
 	benches/run
 
 # Needs 15 GB of disk in target/.
