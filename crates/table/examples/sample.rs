@@ -18,7 +18,7 @@ fn main() {
         panic!("usage: sample TABLE OUT ROWS");
     };
     let table = TableReader::open(table).unwrap();
-    let meta = table.meta().expect("a table that halocline wrote").clone();
+    let meta = table.meta().unwrap().clone();
     let (total, rows) = (table.rows(), rows.parse::<u64>().unwrap());
     let schema = table.schema();
     let mut writer = TableWriter::create(out, schema, &meta, WriterOptions::default()).unwrap();
