@@ -122,7 +122,8 @@ pub(crate) struct RunArgs {
     /// How often a failed job is tried again, never with more memory
     ///
     /// After 1, 4, 16 … seconds. A job that says that the data broke a contract (exit 1) is not
-    /// tried again: it would say so again.
+    /// tried again: it would say so again. A job that ends with 2 is: whether it was a full disk, a
+    /// file system that was away, or an argument that stays wrong is not to be seen from outside.
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub retries: u32,
 

@@ -8,6 +8,7 @@ mod args;
 mod check;
 mod children;
 mod facts;
+mod header;
 mod lock;
 mod manifest;
 mod progress;
@@ -33,12 +34,11 @@ use args::Command;
 /// # Errors
 /// Configuration, rules or input that cannot be used; another `run` in the same results folder.
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
-    // The job table is all this process holds, about 3 KB per job.
-    Budget::start(args.common().limit(), 4 << 20)?;
+    let budget = Budget::start(args.common().limit(), 4 << 20)?;
     match args.command {
-        Command::Plan(args) => show::plan(&args),
-        Command::Run(args) => run::run(&args),
-        Command::Status(args) => status::status(&args),
+        Command::Plan(args) => show::plan(&args, &budget),
+        Command::Run(args) => run::run(&args, &budget),
+        Command::Status(args) => status::status(&args, &budget),
         Command::Record(args) => record::record(&args),
     }
 }

@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use halocline_budget::{ByteSize, rss};
+use halocline_budget::{Budget, ByteSize, rss};
 use halocline_cli::{Outcome, PARENT_VARIABLE, exit};
 use halocline_plan::{Job, JobTable, Step};
 
@@ -46,8 +46,8 @@ impl Tally {
 }
 
 /// Runs everything that is not complete.
-pub(crate) fn run(args: &RunArgs) -> anyhow::Result<Outcome> {
-    let planned = facts::plan(&args.source)?;
+pub(crate) fn run(args: &RunArgs, budget: &Budget) -> anyhow::Result<Outcome> {
+    let planned = facts::plan(&args.source, budget)?;
     facts::check_programs(&planned)?;
     let table = &planned.table;
     let targets = select::targets(table, &args.only, args.until)?;

@@ -18,7 +18,7 @@ fn is_result(step: Step) -> bool {
 /// Ids of the jobs that `--only` and `--until` ask for.
 ///
 /// # Errors
-/// A pattern that matches nothing.
+/// A pattern that matches nothing; a report of a part.
 pub(crate) fn targets<'a>(
     table: &'a JobTable,
     only: &[String],
@@ -26,6 +26,12 @@ pub(crate) fn targets<'a>(
 ) -> anyhow::Result<Vec<&'a Job>> {
     for pattern in only {
         if !table.jobs.iter().any(|j| matches(pattern, j)) {
+            if let Some(rules) = rules_there(table, pattern) {
+                bail!(
+                    "--only `{pattern}` matches no job\nhint: rules there are {}",
+                    rules.join(", ")
+                );
+            }
             let mut libraries: Vec<String> = table.jobs.iter().filter_map(Job::library).collect();
             libraries.sort();
             libraries.dedup();
@@ -35,6 +41,11 @@ pub(crate) fn targets<'a>(
             );
         }
     }
+    if !only.is_empty() && until == Some(Step::Report) {
+        bail!(
+            "--until report does not go with --only: the report is of the whole pipeline\nhint: without --until everything of --only is made; the report comes with a run without --only"
+        );
+    }
     let wanted = |job: &&Job| {
         let step = match until {
             Some(last) => job.step == last || (job.step < last && is_result(job.step)),
@@ -43,6 +54,16 @@ pub(crate) fn targets<'a>(
         step && (only.is_empty() || only.iter().any(|p| matches(p, job)))
     };
     Ok(table.jobs.iter().filter(wanted).collect())
+}
+
+/// The rules of the libraries that a pattern with a rule names, if it names any.
+fn rules_there(table: &JobTable, pattern: &str) -> Option<Vec<String>> {
+    let (place, _) = pattern.split_once('/')?;
+    let of_place = table.jobs.iter().filter(|job| matches(place, job));
+    let mut rules: Vec<String> = of_place.filter_map(|job| job.rule.clone()).collect();
+    rules.sort();
+    rules.dedup();
+    (!rules.is_empty()).then_some(rules)
 }
 
 /// `CLASS`, `LIBRARY`, or either with `/RULE`; `*` stands for any text.

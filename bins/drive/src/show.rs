@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 
-use halocline_budget::ByteSize;
+use halocline_budget::{Budget, ByteSize};
 use halocline_cli::Outcome;
 use halocline_plan::{JobTable, Step};
 
@@ -27,21 +27,26 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Bytes of a job in the plan's JSON, as values and as text (measured 2026-11 with 16,074 jobs: 10 KiB).
+const TEXT_BYTES: u64 = 12 << 10;
+
 /// The `plan` subcommand.
-pub(crate) fn plan(args: &PlanArgs) -> anyhow::Result<Outcome> {
-    let table = facts::plan(&args.source)?.table;
-    let mut value = with_records(&table)?;
+pub(crate) fn plan(args: &PlanArgs, budget: &Budget) -> anyhow::Result<Outcome> {
+    let planned = facts::plan(&args.source, budget)?;
+    let table = &planned.table;
+    let _text = facts::reserve(budget, "the text of the plan", table.jobs.len(), TEXT_BYTES)?;
+    let mut value = with_records(table)?;
     if args.settle {
         let results = Path::new(&table.results);
         // What it settles, the run relies on.
         if let Some(holder) = Lock::held_by(results) {
             anyhow::bail!("{}", lock::taken(results, Some(holder)));
         }
-        settle(&table, &mut value)?;
+        settle(table, &mut value)?;
     }
     let text = match args.format {
         Format::Json => serde_json::to_string_pretty(&value)? + "\n",
-        Format::Table => jobs(&table),
+        Format::Table => jobs(table),
     };
     print(&text)?;
     Ok(Outcome::Done)

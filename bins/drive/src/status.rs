@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use halocline_budget::Budget;
 use halocline_cli::Outcome;
 use halocline_plan::Step;
 use serde::{Deserialize, Serialize};
@@ -119,8 +120,9 @@ struct Incomplete {
 }
 
 /// Prints what is complete and what is not.
-pub(crate) fn status(args: &StatusArgs) -> anyhow::Result<Outcome> {
-    let table = facts::plan(&args.source)?.table;
+pub(crate) fn status(args: &StatusArgs, budget: &Budget) -> anyhow::Result<Outcome> {
+    let planned = facts::plan(&args.source, budget)?;
+    let table = &planned.table;
     let results = Path::new(&table.results);
     let engine = Lock::held_by(results);
     let JournalFile {
@@ -131,7 +133,7 @@ pub(crate) fn status(args: &StatusArgs) -> anyhow::Result<Outcome> {
     } else {
         JournalFile::default()
     };
-    let survey = select::survey(&table, &mut Checker::new(&table, args.checksums));
+    let survey = select::survey(table, &mut Checker::new(table, args.checksums));
     let mut report = Report {
         schema: "halocline.status/1",
         engine,
@@ -191,10 +193,14 @@ pub(crate) fn status(args: &StatusArgs) -> anyhow::Result<Outcome> {
     if report.complete {
         return Ok(Outcome::Done);
     }
-    Ok(Outcome::Broken(format!(
-        "{} jobs are not complete",
-        report.incomplete.len()
-    )))
+    let left = report.incomplete.len();
+    let begun = report.steps.iter().any(|c| c.complete + c.stale > 0);
+    Ok(Outcome::Incomplete(if begun || report.engine.is_some() {
+        let jobs: usize = report.steps.iter().map(|c| c.jobs).sum();
+        format!("{left} of {jobs} jobs are not complete")
+    } else {
+        format!("not started: {left} jobs to do")
+    }))
 }
 
 fn people_table(report: &Report, jobs: bool) -> String {

@@ -20,6 +20,8 @@ pub enum Outcome {
     Done,
     /// The data broke a contract, and this says which: exit 1.
     Broken(String),
+    /// What was asked about is not complete yet, and this says how far it is: exit 1.
+    Incomplete(String),
     /// A child process did the work, has said what there was to say, and ended with this exit code.
     Child(u8),
 }
@@ -72,6 +74,10 @@ pub fn main<A: clap::Parser>(
     match run(args) {
         Ok(Outcome::Done) => ExitCode::from(exit::DONE),
         Ok(Outcome::Child(code)) => ExitCode::from(code),
+        Ok(Outcome::Incomplete(what)) => {
+            complain(name, &what);
+            ExitCode::from(exit::BROKEN)
+        }
         Ok(Outcome::Broken(what)) => {
             complain(name, &format!("broken: {what}"));
             ExitCode::from(exit::BROKEN)

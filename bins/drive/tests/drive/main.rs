@@ -120,8 +120,40 @@ fn limits_that_cannot_hold_are_refused_first() {
 }
 
 #[test]
+fn what_cannot_be_is_refused_before_anything_runs() {
+    let bench = bench();
+    let text = bench.expect(1, "status");
+    assert!(
+        text.contains("not started") && !text.contains("broken"),
+        "{text}"
+    );
+    let text = bench.expect(2, "run --only lipid/nope");
+    assert!(
+        text.contains("hint: rules there are FG_") && !text.contains("libraries"),
+        "{text}"
+    );
+    let text = bench.expect(2, "run --only nope/nope");
+    assert!(text.contains("hint: libraries are"), "{text}");
+    let text = bench.expect(2, "run --only lipid --until report");
+    assert!(text.contains("the report is of the whole"), "{text}");
+    bench.set("data/np_700.tsv", "id\tsmiles\tklass\n");
+    for command in ["plan", "run"] {
+        let text = bench.expect(2, command);
+        assert!(
+            text.contains("no column `class` (input.class_column in `configs/pipeline.yaml`)")
+                && text.contains("id, smiles, klass"),
+            "{text}"
+        );
+    }
+    bench.set("data/np_700.tsv", "id\tsmiles\tclass\tid\n");
+    assert!(bench.expect(2, "run").contains("more than one column `id`"));
+    assert!(bench.calls().is_empty());
+}
+
+#[test]
 fn every_help_text_has_an_example() {
     let bench = bench();
+    assert!(bench.expect(0, "--version").starts_with("halo-drive 0."));
     for command in ["", "plan", "run", "status", "record"] {
         let text = bench.expect(0, &format!("{command} --help"));
         assert!(
