@@ -451,13 +451,15 @@ def table(answers, machine):
             lines.append(
                 f"| {answer['question']} | {side} | {len(runs)} "
                 f"| {answer['parents'] * share:,.0f} | {answer['products'] * share:,.0f} "
-                f"| {m['wall_seconds']:.1f} | {m['cpu_seconds']:.1f} | {m['peak_bytes'] / 2**20:.0f} "
+                f"| {m['wall_seconds']:.2f} | {m['cpu_seconds']:.2f} | {m['peak_bytes'] / 2**20:.0f} "
                 f"| {'%.0f' % (m['disk_bytes'] / 2**20) if 'disk_bytes' in m else ''} | {rate:,.0f} | {ratio:.2f} |"
             )
     lines += [
         "",
         "`ratio`: wall time of the side over ours, per row where it took fewer; for `floor`, our CPU time over that of",
-        "`MolToSmiles` alone. `products`: before deduplication. For the merge, rows. `disk`: at most at once, output included.\n",
+        "`MolToSmiles` alone. `products`: against Python all that are made; else those in the shard's tables, which hold each once;",
+        "for the merge, rows. `disk`: at most at once, output included.",
+        "When, and on which commit: " + "; ".join(f"{a['question']} {a['asked']}" for a in answers if "asked" in a) + ".\n",
     ]
     for answer in answers:
         if answer["question"] == "classes":
@@ -517,7 +519,10 @@ def main():
     }
     raw = ROOT / "benches/runs" / f"{machine['date']}-{re.sub('[^A-Za-z0-9]+', '-', cpu).strip('-')}.json"
     raw.parent.mkdir(exist_ok=True)
+    describe = ["git", "-C", ROOT, "describe", "--always", "--dirty"]
+    commit = subprocess.run(describe, capture_output=True, text=True).stdout.strip() or "no commit"
     for answer in answers:
+        answer["asked"] = f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d %H:%M} UTC ({commit})"
         for runs in answer["runs"].values():
             for run in runs:
                 run.pop("stdout", None)
