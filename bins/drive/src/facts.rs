@@ -36,8 +36,8 @@ pub(crate) fn reserve(
     each: u64,
 ) -> anyhow::Result<Reservation> {
     let mut memory = budget.pool().claim(what);
-    memory.try_grow(each * jobs as u64).with_context(|| {
-        format!("the memory limit is too small for {jobs} jobs\nhint: raise `--memory-limit`, or `shards_per_batch` in the configuration")
+    memory.try_grow(each * jobs as u64).map_err(|error| {
+        anyhow::anyhow!("the memory limit is too small for {jobs} jobs: {error}\nhint: raise `--memory-limit`, or `shards_per_batch` in the configuration")
     })?;
     Ok(memory)
 }

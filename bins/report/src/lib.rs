@@ -14,9 +14,9 @@ mod text;
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use fs_err as fs;
-use halocline_budget::{Budget, publish};
+use halocline_budget::{Budget, OutOfBudget, publish};
 use halocline_cli::Common;
 use halocline_plan::Config;
 
@@ -86,12 +86,15 @@ pub fn run(args: &Args) -> Result<String> {
         .clone()
         .unwrap_or_else(|| config.results.join("report"));
     let json = out_dir.join(JSON);
-    let too_little = "the memory limit is too small for this report\nhint: raise `--memory-limit`";
+    let too_little = |error: OutOfBudget| {
+        anyhow!(
+            "the memory limit is too small for this report: {error}\nhint: raise `--memory-limit`"
+        )
+    };
     let report = if args.show {
         // The text, and what it says once more.
-        memory
-            .try_grow(2 * fs::metadata(&json)?.len())
-            .context(too_little)?;
+        let bytes = fs::metadata(&json)?.len();
+        memory.try_grow(2 * bytes).map_err(too_little)?;
         let bytes = fs::read(&json)?;
         serde_json::from_slice(&bytes)
             .with_context(|| format!("`{}` is no report of this version", json.display()))?
@@ -99,7 +102,7 @@ pub fn run(args: &Args) -> Result<String> {
         let table = collect::plan(&config)?;
         memory
             .try_grow(JOB_BYTES * table.jobs.len() as u64)
-            .context(too_little)?;
+            .map_err(too_little)?;
         let report = collect(&table);
         fs::create_dir_all(&out_dir)?;
         publish::write_bytes(out_dir.join("jobs.tsv"), text::jobs_tsv(&report).as_bytes())?;

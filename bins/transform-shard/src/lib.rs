@@ -76,7 +76,7 @@ fn here(args: Args, task: Task, out: &mut dyn Write) -> anyhow::Result<Outcome> 
     }
     if config.work == Work::Explain {
         // Refused like every other work, where the rules alone are too much.
-        Budget::start(config.limit, 0)?;
+        Budget::start(config.limit, 1 << 20)?;
         for (reaction, why) in config.reactions.iter().zip(kernel.explain()) {
             let lane = why.map_or_else(
                 || "local edit".to_owned(),

@@ -171,6 +171,15 @@ fn too_little_memory_is_refused_with_the_least_that_works() {
     done(&with(&format!("{least}MiB")));
     let shard = shard_sidecar(&out);
     assert!(shard.peak_rss_bytes <= least << 20, "{shard:?}");
+    let rules = transforms();
+    let explain = args![
+        "--rules",
+        &rules,
+        "--explain-rules",
+        "--memory-limit",
+        "1KiB"
+    ];
+    assert!(fails(&explain).contains("the least that works here is"));
     assert!(fails(&with("0MiB")).contains("0MiB"));
     assert!(fails(&with("512")).contains("MiB"));
 }
