@@ -13,8 +13,10 @@
 mod args;
 mod collect;
 mod explain;
+mod gate;
 mod isolate;
 mod manifest;
+mod outgrown;
 mod parents;
 mod react;
 mod rows;

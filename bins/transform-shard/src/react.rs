@@ -6,9 +6,14 @@ use std::sync::{Mutex, PoisonError};
 use halocline_cascade::Weigh;
 use halocline_chem::{ChemError, Counts, Kernel, Profile, Results, Stage};
 
+use crate::gate::Gate;
 use crate::isolate::Quarantined;
+use crate::outgrown::Outgrown;
 use crate::parents::Parents;
 use crate::rows::Rows;
+
+/// A kernel that has held more text than this is not kept: its columns keep their room, and no reservation covers it.
+const KEPT_TEXT_BYTES: usize = 1 << 20;
 
 /// A parent, or one site of it, that gave no product.
 #[derive(Debug)]
@@ -106,51 +111,88 @@ pub(crate) struct Job<'a> {
     pub make: &'a (dyn Fn(usize) -> anyhow::Result<Kernel> + Sync),
     /// Rows that are rejected unseen.
     pub quarantine: &'a BTreeMap<u64, Quarantined>,
-    /// What to say of a row whose products, so many of so many bytes, outgrow their memory.
-    pub outgrown: &'a (dyn Fn(u64, u64, u64) -> anyhow::Error + Sync),
+    /// Held while a thread works.
+    pub gate: &'a Gate,
+    /// Bytes the products of one parent may take while all threads work.
+    pub share: u64,
+    /// And while no other does.
+    pub alone: u64,
 }
 
-/// Runs one batch through every group.
+/// What the kernels made of a batch.
+type Made = (Rows, Vec<Reject>, Vec<Counts>, Profile);
+
+/// Runs one batch through every group. A parent whose products are more than a thread's share runs again with what all
+/// threads have together, while no other thread works.
 ///
 /// # Errors
-/// When a kernel fails as a whole, or a parent's products outgrow their memory: rejecting it would make the tables depend
-/// on the memory limit.
+/// When a kernel fails as a whole, or a parent's products outgrow even that ([`Outgrown`]): rejecting it would make the
+/// tables depend on the memory limit.
 pub(crate) fn react(parents: Parents, job: &Job<'_>) -> anyhow::Result<Reacted> {
-    let Job {
-        groups,
-        num_tables,
-        num_reactions,
-        depth,
-        label_of,
-        make,
-        quarantine,
-        outgrown,
-    } = job;
+    let made = {
+        let _working = job.gate.enter();
+        attempt(&parents, job, job.share)?
+    };
+    let made = match made {
+        Ok(made) => Ok(made),
+        Err(outgrown) if job.alone <= job.share => Err(outgrown),
+        Err(Outgrown { row, .. }) => {
+            let _alone = job.gate.enter_alone();
+            tracing::debug!("row {row} runs alone");
+            attempt(&parents, job, job.alone)?
+        }
+    };
+    let (rows, rejects, counts, profile) = made?;
+    Ok(Reacted {
+        parents,
+        rows,
+        rejects,
+        counts,
+        profile,
+    })
+}
+
+/// One run through every group, the products of a parent bounded by `bytes`.
+fn attempt(parents: &Parents, job: &Job<'_>, bytes: u64) -> anyhow::Result<Result<Made, Outgrown>> {
+    let quarantine = job.quarantine;
     let batch = parents.batch(&|row| quarantine.contains_key(&row));
     let mut rows = Rows::default();
     let mut rejects = Vec::new();
-    let mut counts = vec![Counts::default(); *num_reactions];
+    let mut counts = vec![Counts::default(); job.num_reactions];
     let mut profile = Profile::default();
-    for (index, group) in groups.iter().enumerate() {
-        let mut kernel = group.take(|| make(index))?;
+    for (index, group) in job.groups.iter().enumerate() {
+        let mut kernel = group.take(|| (job.make)(index))?;
         kernel.set_first_row(parents.first_row);
-        {
-            let results = kernel.run(&batch, *depth).map_err(|error| match error {
-                ChemError::Outgrown {
+        // What the groups before this one gave is there too.
+        let taken = rows.heap_bytes() as u64;
+        kernel.set_max_product_bytes(bytes.saturating_sub(taken));
+        let keep = {
+            let results = match kernel.run(&batch, job.depth) {
+                Ok(results) => results,
+                // The kernel goes with all that it holds of the parent.
+                Err(ChemError::Outgrown {
                     row,
                     products,
-                    bytes,
-                } => outgrown(parents.first_row + u64::from(row), products, bytes),
-                other => other.into(),
-            })?;
-            collect(&results, group, &mut rows, *label_of);
+                    bytes: needed,
+                }) => {
+                    return Ok(Err(Outgrown {
+                        row: parents.first_row + u64::from(row),
+                        products,
+                        bytes: needed.saturating_add(taken),
+                        had: bytes,
+                    }));
+                }
+                Err(other) => return Err(other.into()),
+            };
+            collect(&results, group, &mut rows, job.label_of);
             for failure in results.failures() {
                 // A parent that fails as a whole fails in every group alike; it is rejected once.
                 if failure.rule.is_none() && index > 0 {
                     continue;
                 }
-                if let Some(known) = quarantine.get(&(parents.first_row + u64::from(failure.row))) {
-                    rejects.push(Reject {
+                let known = quarantine.get(&(parents.first_row + u64::from(failure.row)));
+                rejects.push(match known {
+                    Some(known) => Reject {
                         parent: failure.row,
                         reaction: None,
                         stage: if known.hung {
@@ -160,17 +202,16 @@ pub(crate) fn react(parents: Parents, job: &Job<'_>) -> anyhow::Result<Reacted> 
                         },
                         site: None,
                         reason: known.reason.clone(),
-                    });
-                    continue;
-                }
-                rejects.push(Reject {
-                    parent: failure.row,
-                    reaction: failure
-                        .rule
-                        .map(|r| u32::from(r) + group.first_reaction as u32),
-                    stage: failure.stage,
-                    site: failure.site,
-                    reason: failure.reason.to_owned(),
+                    },
+                    None => Reject {
+                        parent: failure.row,
+                        reaction: failure
+                            .rule
+                            .map(|r| u32::from(r) + group.first_reaction as u32),
+                        stage: failure.stage,
+                        site: failure.site,
+                        reason: failure.reason.to_owned(),
+                    },
                 });
             }
             for (sum, count) in counts[group.first_reaction..]
@@ -180,18 +221,15 @@ pub(crate) fn react(parents: Parents, job: &Job<'_>) -> anyhow::Result<Reacted> 
                 sum.add(&count);
             }
             profile.add(&results.profile());
+            results.text_bytes() <= KEPT_TEXT_BYTES
+        };
+        if keep {
+            group.put(kernel);
         }
-        group.put(kernel);
     }
-    rows.arrange(*num_tables);
+    rows.arrange(job.num_tables);
     rejects.sort_by_key(|r| (r.parent, r.reaction, r.site));
-    Ok(Reacted {
-        parents,
-        rows,
-        rejects,
-        counts,
-        profile,
-    })
+    Ok(Ok((rows, rejects, counts, profile)))
 }
 
 fn collect(

@@ -317,7 +317,7 @@ pub(crate) fn run(
             Ok(outgrown) => {
                 let rest = rows.start + collector.rows_in..rows.end;
                 drop((collector, job));
-                let rest = Rest::look(config, rest)?;
+                let rest = Rest::look(config, rest, outgrown.row)?;
                 let enough = |bytes| limit_for(config, free + set_aside, plan.len(), bytes);
                 outgrown.say(config, &rest, enough)
             }

@@ -68,12 +68,15 @@ void KernelState::expand(uint32_t row, const Text &text, const RDKit::ROMOL_SPTR
         }
       }
       react(row, Parent(reactant), own ? *own : text, last, [&](uint16_t rule, const Site &site, Written &&written) {
-        product_bytes_ += bytes_of(written);
+        const uint64_t bytes = bytes_of(written);
+        bool fresh = true;
         if (last) {
-          keep(from, rule, site, std::move(written.smiles));
-        } else if (seen.emplace(written.smiles, next.size()).second) {
+          fresh = keep(from, rule, site, std::move(written.smiles));
+        } else if ((fresh = seen.emplace(written.smiles, next.size()).second)) {
           next.push_back(follow(from, rule, site, std::move(written)));
         }
+        // One that is there already takes no more room.
+        product_bytes_ += fresh ? bytes : 0;
         check_budget(row, last ? found_.size() : next.size(), reactants / static_cast<double>(frontier.size()));
       });
     }
@@ -173,8 +176,8 @@ void KernelState::react(uint32_t row, Parent parent, const Text &text, bool last
 }
 
 // At depth 1 every site is a row. Deeper, each distinct product is kept once per parent, the first in row order: by
-// rule path, then by the order in which the path's products come up.
-void KernelState::keep(const Intermediate &from, uint16_t rule, const Site &site, std::string &&smiles) {
+// rule path, then by the order in which the path's products come up. True when it was not there before.
+bool KernelState::keep(const Intermediate &from, uint16_t rule, const Site &site, std::string &&smiles) {
   Product product;
   product.path = from.path;
   product.path.push_back(rule);
@@ -184,7 +187,7 @@ void KernelState::keep(const Intermediate &from, uint16_t rule, const Site &site
     product.site = site.index;
     product.smiles = std::move(smiles);
     found_.push_back(std::move(product));
-    return;
+    return true;
   }
   product.site = ordinals_[product.path]++;
   const auto [entry, fresh] = index_.emplace(std::move(smiles), found_.size());
@@ -195,6 +198,7 @@ void KernelState::keep(const Intermediate &from, uint16_t rule, const Site &site
     product.smiles = std::move(held.smiles);
     held = std::move(product);
   }
+  return fresh;
 }
 
 void KernelState::emit(uint32_t row) {

@@ -104,7 +104,7 @@ class KernelState {
   RDKit::ROMOL_SPTR parse_intermediate(uint32_t row, const Intermediate &from, const Text &text);
   void react(uint32_t row, Parent parent, const Text &text, bool last, const Sink &sink);
   Found &look(size_t rule, Parent &parent);
-  void keep(const Intermediate &from, uint16_t rule, const Site &site, std::string &&smiles);
+  bool keep(const Intermediate &from, uint16_t rule, const Site &site, std::string &&smiles);
   void emit(uint32_t row);
 
   // routes.cc: one product each.
