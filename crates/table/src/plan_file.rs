@@ -80,9 +80,7 @@ impl Plan {
         let file = std::fs::File::open(path).map_err(unread)?;
         let mut text = Vec::new();
         // One byte more than allowed, and no trust in what the system says the size is.
-        file.take(most + 1)
-            .read_to_end(&mut text)
-            .map_err(unread)?;
+        file.take(most + 1).read_to_end(&mut text).map_err(unread)?;
         if text.len() as u64 > most {
             return Err(wrong(format!(
                 "it has more than {most} bytes, the most that is read here"
