@@ -299,3 +299,24 @@ fn one_engine_at_a_time() {
     bench.remove("slow");
     run(&mut bench.drive("run"));
 }
+
+/// Snakemake did not live to note the end of jobs that are complete: the rest is made, and only the rest.
+#[test]
+fn jobs_that_ended_without_snakemake_are_complete() {
+    let bench = bench();
+    bench.set("fail", "halo-transform-shard 1\n");
+    said(&mut bench.snakemake(&["--cores", "2"]), 1);
+    bench.remove("fail");
+    // What it noted of the jobs that ended well, as it is while they run.
+    let incomplete = bench.path(".snakemake/incomplete");
+    let mut marks = 0;
+    for file in std::fs::read_dir(bench.path(".snakemake/metadata")).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), incomplete.join(file.file_name())).unwrap();
+        marks += 1;
+    }
+    assert!(marks > 0);
+    // All but the split of the input.
+    assert_eq!(run_all(&bench).values().sum::<usize>(), JOBS - 1);
+    run(&mut bench.drive("status"));
+}

@@ -142,7 +142,7 @@ class JobTable:
             env={**os.environ, "HALOCLINE_BIN": str(bin_dir)},
         )
         if done.returncode != 0:
-            raise PlanError(done.stderr.strip())
+            raise PlanError(done.stderr.strip() or f"`{shlex.join(command)}` ended with {done.returncode} and said nothing")
         return cls(json.loads(done.stdout))
 
     def job(self, step, name):
