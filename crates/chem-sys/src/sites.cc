@@ -41,7 +41,8 @@ bool is_sugar_ring(const RDKit::ROMol &mol, const std::vector<int> &ring) {
   const std::set<unsigned> members(ring.begin(), ring.end());
   unsigned ring_oxygens = 0;
   unsigned sp3_carbons = 0;
-  unsigned exocyclic_oxygens = 0;
+  // Atoms, not bonds: one that bridges the ring is one.
+  std::set<unsigned> exocyclic_oxygens;
   for (const unsigned idx : members) {
     const auto &atom = *mol.getAtomWithIdx(idx);
     if (atom.getIsAromatic()) {
@@ -57,12 +58,14 @@ bool is_sugar_ring(const RDKit::ROMol &mol, const std::vector<int> &ring) {
       if (bond->getBondType() == RDKit::Bond::DOUBLE && atom.getAtomicNum() == 6) {
         return false;
       }
-      exocyclic_oxygens += bond->getBondType() == RDKit::Bond::SINGLE;
+      if (bond->getBondType() == RDKit::Bond::SINGLE) {
+        exocyclic_oxygens.insert(other.getIdx());
+      }
     }
   }
   // 40 % of 5 members is 2, 50 % of 6 is 3.
   const unsigned least_sp3 = size == 5 ? 2 : 3;
-  return ring_oxygens == 1 && sp3_carbons >= least_sp3 && exocyclic_oxygens >= 2;
+  return ring_oxygens == 1 && sp3_carbons >= least_sp3 && exocyclic_oxygens.size() >= 2;
 }
 
 // Keeps the sites whose mapped atoms agree with some match of the query; with no shared map numbers the query decides

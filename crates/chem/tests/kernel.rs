@@ -152,6 +152,7 @@ fn sugar_rings_are_masked_and_counted() {
     );
     assert_eq!(masked("C1CCCCC1"), (6, 0));
     assert_eq!(masked("O=C1OCC(O)C1O"), (3, 0)); // a lactone is no sugar
+    assert_eq!(masked("C1CC2OC2O1"), (4, 0)); // an oxygen that bridges the ring is one oxygen
 }
 
 #[test]
