@@ -194,6 +194,10 @@ fn headers_that_cannot_work_are_errors_with_a_line() {
             .to_string();
         assert!(error.contains(word) && error.contains("line"), "{error}");
     }
+    // A comma inside a character: each name alone is no text, all names side by side are (found by fuzzing).
+    let (_dir, path) = file("a.csv", b"smiles,a\xc2,\x8cb\nC,1,2\n");
+    let error = RecordReader::open(&path, Format::Csv, None, 24).unwrap_err();
+    assert!(error.to_string().contains("not valid UTF-8"), "{error}");
     let (_dir, path) = file("data.bin", b"x");
     assert!(
         file_kind(&path, None)

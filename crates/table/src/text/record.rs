@@ -228,8 +228,14 @@ impl RecordReader {
             let detail = format!("the header line has more than {MOST_FIELDS} columns");
             return Err(wrong(&self.path, line, &detail));
         }
+        // CSV fields lie side by side; a boundary inside a character is not UTF-8 on either side.
         let text = std::str::from_utf8(&buffers.text)
-            .map_err(|_| wrong(&self.path, line, "the header line is not valid UTF-8"))?;
+            .ok()
+            .filter(|text| {
+                let mut bounds = buffers.bounds.iter();
+                bounds.all(|(s, e)| text.is_char_boundary(*s) && text.is_char_boundary(*e))
+            })
+            .ok_or_else(|| wrong(&self.path, line, "the header line is not valid UTF-8"))?;
         let columns: Vec<String> = buffers
             .bounds
             .iter()
