@@ -23,6 +23,8 @@ pub const SCHEMA: &str = "halocline.stats/1";
 /// Bytes of a sidecar that are read; one has about 10 KB. What is longer ends in the middle of its
 /// JSON, and is refused for that.
 const MOST_BYTES: u64 = 4 << 20;
+/// The largest count that is believed: those of 99,999 shards can be added up.
+const MOST_COUNT: u64 = 1 << 47;
 
 /// The sidecar of one output.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -127,6 +129,14 @@ pub enum SidecarError {
         /// Its `schema`.
         found: String,
     },
+    /// A count that no run can have: it was changed after it was written.
+    #[error("`{path}` is damaged: it counts {count} of something")]
+    TooMany {
+        /// The sidecar.
+        path: PathBuf,
+        /// The count.
+        count: u64,
+    },
     /// Its counts contradict each other: it was changed after it was written.
     #[error(
         "`{path}` is damaged: {rows_in} rows in are not {rows_done} done and {rejected} rejected"
@@ -225,6 +235,22 @@ impl Sidecar {
             return Err(SidecarError::Version {
                 path: path.to_owned(),
                 found,
+            });
+        }
+        let single = [
+            sidecar.rows_in,
+            sidecar.rows_out,
+            sidecar.duplicates,
+            sidecar.spill_bytes,
+        ];
+        if let Some(count) = single
+            .iter()
+            .chain(sidecar.counts.values())
+            .find(|count| **count > MOST_COUNT)
+        {
+            return Err(SidecarError::TooMany {
+                path: path.to_owned(),
+                count: *count,
             });
         }
         let rejected = sidecar.rejected();
@@ -394,7 +420,14 @@ mod tests {
             Err(SidecarError::Version { .. })
         ));
         value["schema"] = SCHEMA.into();
-        value["rows_in"] = u64::MAX.into();
+        value["counts"] = serde_json::json!({"sites": MOST_COUNT + 1});
+        fs::write(&path, value.to_string()).unwrap();
+        assert!(matches!(
+            Sidecar::read(&path),
+            Err(SidecarError::TooMany { .. })
+        ));
+        value["counts"] = serde_json::json!({"sites": MOST_COUNT});
+        value["rows_in"] = 1.into();
         value["rows_rejected"] = serde_json::json!({"parse": u64::MAX, "react": 1});
         value["rows_done"] = 1.into();
         fs::write(&path, value.to_string()).unwrap();
