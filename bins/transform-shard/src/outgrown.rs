@@ -7,11 +7,10 @@ use anyhow::{Context, anyhow};
 use arrow::array::Array;
 use halocline_budget::ByteSize;
 use halocline_chem::{ChemError, Kernel, SmilesBatch};
-use halocline_rules::Layout;
 
 use crate::args::Config;
 use crate::parents::{BATCH_BYTES, ParentSource};
-use crate::shard::read_options;
+use crate::shard::kernels;
 
 /// How long the rows behind are looked at before the run ends.
 const LOOK: Duration = Duration::from_secs(20);
@@ -94,25 +93,11 @@ impl Rest {
     /// Makes the products of the first step of every row in `rows`, and from their number estimates those of all steps.
     pub(crate) fn look(config: &Config, rows: Range<u64>, outgrown: u64) -> anyhow::Result<Self> {
         let input = config.input.as_ref().context("no library is open")?;
-        let apart = config.layout == Layout::PerRule && config.depth > 1;
-        let groups = config
-            .reactions
-            .chunks(if apart { 1 } else { config.reactions.len() });
-        let mut kernels = groups
-            .map(|reactions| Kernel::new(reactions, &config.chemistry))
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut kernels = kernels(config)?;
         for kernel in &mut kernels {
             kernel.set_max_product_bytes(BATCH_BYTES);
         }
-        let mut source = ParentSource::new(
-            config,
-            input
-                .reader
-                .batches(read_options(config, input, rows.clone()))?,
-            rows.start,
-            &input.smiles_column,
-            u64::MAX,
-        );
+        let mut source = ParentSource::new(config, input, rows.clone(), u64::MAX)?;
         let mut rest = Self {
             bytes: 0,
             outgrown: Need::default(),

@@ -1,5 +1,6 @@
 //! Parents in batches whose cost is bounded before the work on them starts.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -7,9 +8,9 @@ use arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
 use halocline_cascade::Weigh;
 use halocline_chem::SmilesBatch;
 use halocline_rules::Reaction;
-use halocline_table::{Batches, text_column};
+use halocline_table::{Batches, ReadOptions, text_column};
 
-use crate::args::Config;
+use crate::args::{Config, Input};
 
 /// Estimated bytes of results after which a batch of parents ends.
 pub(crate) const BATCH_BYTES: u64 = 2 << 20;
@@ -107,22 +108,36 @@ pub(crate) struct ParentSource {
     rest: Option<(StringArray, Vec<ArrayRef>)>,
 }
 
+/// How `rows` of a library are read.
+pub(crate) fn read_options(config: &Config, input: &Input, rows: Range<u64>) -> ReadOptions {
+    ReadOptions {
+        rows: Some(rows),
+        columns: Some(columns(&input.smiles_column, &config.keep)),
+        batch_bytes: READ_BYTES,
+        ..ReadOptions::default()
+    }
+}
+
 impl ParentSource {
+    /// The parents in `rows`, in batches whose products take about `most` bytes at most.
+    ///
+    /// # Errors
+    /// A library that cannot be read.
     pub(crate) fn new(
         config: &Config,
-        batches: Batches,
-        first_row: u64,
-        smiles_column: &str,
+        input: &Input,
+        rows: Range<u64>,
         most: u64,
-    ) -> Self {
-        Self {
-            batches,
-            smiles_column: smiles_column.to_owned(),
+    ) -> anyhow::Result<Self> {
+        let next_row = rows.start;
+        Ok(Self {
+            batches: input.reader.batches(read_options(config, input, rows))?,
+            smiles_column: input.smiles_column.clone(),
             keep: config.keep.clone(),
             model: CostModel::new(&config.reactions, config.depth, most),
-            next_row: first_row,
+            next_row,
             rest: None,
-        }
+        })
     }
 
     /// The next batch of parents, or `None` at the end.
@@ -190,7 +205,7 @@ impl ParentSource {
 }
 
 /// The columns a shard reads: SMILES first, then the kept ones.
-pub(crate) fn columns(smiles_column: &str, keep: &[String]) -> Vec<String> {
+fn columns(smiles_column: &str, keep: &[String]) -> Vec<String> {
     let mut columns = vec![smiles_column.to_owned()];
     columns.extend(keep.iter().filter(|name| *name != smiles_column).cloned());
     columns

@@ -13,14 +13,14 @@ use halocline_chem::{Kernel, rdkit_version};
 use halocline_cli::Progress;
 use halocline_cli::sidecar::{Sidecar, StageTimer};
 use halocline_rules::Layout;
-use halocline_table::{Kind, Meta, Published, ReadOptions, TableWriter};
+use halocline_table::{Kind, Meta, Published, TableWriter};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::args::{Config, Input};
 use crate::collect::{Collector, Cut, Encoded, Stage, fixed_bytes};
 use crate::gate::Gate;
 use crate::outgrown::{Outgrown, Rest};
-use crate::parents::{BATCH_BYTES, ParentSource, READ_BYTES, columns};
+use crate::parents::{BATCH_BYTES, ParentSource, READ_BYTES, read_options};
 use crate::react::{Group, Job, Tables, react};
 use crate::stats::{add_counts, add_kernel_stages, report};
 use crate::tables::{Dictionaries, Labels, Table, create, create_rejects, output};
@@ -55,13 +55,21 @@ fn page_bytes(config: &Config) -> anyhow::Result<u64> {
     Ok(input.reader.reserve_bytes(&options)?)
 }
 
-pub(crate) fn read_options(config: &Config, input: &Input, rows: Range<u64>) -> ReadOptions {
-    ReadOptions {
-        rows: Some(rows),
-        columns: Some(columns(&input.smiles_column, &config.keep)),
-        batch_bytes: READ_BYTES,
-        ..ReadOptions::default()
-    }
+/// With several steps and a table per rule, every rule is its own expansion.
+fn rules_apart(config: &Config) -> bool {
+    config.layout == Layout::PerRule && config.depth > 1
+}
+
+/// A kernel for each group of rules that are expanded together.
+pub(crate) fn kernels(config: &Config) -> anyhow::Result<Vec<Kernel>> {
+    let together = if rules_apart(config) {
+        1
+    } else {
+        config.reactions.len()
+    };
+    let groups = config.reactions.chunks(together);
+    let made = groups.map(|reactions| Kernel::new(reactions, &config.chemistry));
+    Ok(made.collect::<Result<_, _>>()?)
 }
 
 fn num_tables(config: &Config) -> usize {
@@ -194,8 +202,7 @@ pub(crate) fn run(
     }
     writers.push(create_rejects(dir, &rdkit_version())?);
 
-    // With several steps and a table per rule, every rule is its own expansion.
-    let apart = config.layout == Layout::PerRule && config.depth > 1;
+    let apart = rules_apart(config);
     let labels = Labels::new(&config.reactions, config.depth, !apart);
     let dictionaries = Dictionaries::new(&labels);
     let ids: Vec<String> = config.reactions.iter().map(|r| r.id.clone()).collect();
@@ -233,14 +240,7 @@ pub(crate) fn run(
     let label_of = |path: &[u16], first: usize| labels.index(path, first);
     let gate = Gate::default();
 
-    let read = read_options(config, input, rows.clone());
-    let mut source = ParentSource::new(
-        config,
-        input.reader.batches(read)?,
-        rows.start,
-        &input.smiles_column,
-        share,
-    );
+    let mut source = ParentSource::new(config, input, rows.clone(), share)?;
     let job = Job {
         groups,
         num_tables: plan.len(),

@@ -4,12 +4,11 @@ use std::ops::Range;
 
 use anyhow::Context;
 use arrow::array::Array;
-use halocline_chem::{ChemError, Kernel, SmilesBatch};
-use halocline_rules::Layout;
+use halocline_chem::{ChemError, SmilesBatch};
 
 use crate::args::{Config, Work};
 use crate::parents::{BATCH_BYTES, ParentSource};
-use crate::shard::read_options;
+use crate::shard::kernels;
 
 /// Runs the kernels over `rows`, cut to the end of the shard they begin in, one row at a time, and throws the results away:
 /// whoever watches this process learns which row kills or hangs it.
@@ -27,22 +26,8 @@ pub(crate) fn sweep(config: &Config, mut rows: Range<u64>) -> anyhow::Result<()>
             .map_or(rows.start, |(_, shard)| shard.end),
     };
     rows.end = rows.end.min(end).max(rows.start);
-    let apart = config.layout == Layout::PerRule && config.depth > 1;
-    let groups = config
-        .reactions
-        .chunks(if apart { 1 } else { config.reactions.len() });
-    let mut kernels = groups
-        .map(|reactions| Kernel::new(reactions, &config.chemistry))
-        .collect::<Result<Vec<_>, _>>()?;
-    let mut source = ParentSource::new(
-        config,
-        input
-            .reader
-            .batches(read_options(config, input, rows.clone()))?,
-        rows.start,
-        &input.smiles_column,
-        BATCH_BYTES,
-    );
+    let mut kernels = kernels(config)?;
+    let mut source = ParentSource::new(config, input, rows.clone(), BATCH_BYTES)?;
     while let Some(parents) = source.next()? {
         for i in 0..parents.smiles.len() {
             let row = parents.first_row + i as u64;

@@ -71,28 +71,26 @@ fn damaged_products_are_found_or_have_the_same_values() {
     let mut silent: Vec<(Damage, PathBuf)> = Vec::new();
     let path = dir.path().join("damaged.parquet");
     let place = dir.path().join("damaged.parquet.stats.json");
+    let validate = || {
+        let mut validate = quiet("halo-validate-parquet");
+        validate
+            .arg(&path)
+            .args(["--expect-rule", OME])
+            .output()
+            .unwrap()
+    };
     for (n, damage) in damages.iter().enumerate() {
         fs_err::write(&path, damage.apply(&good)).unwrap();
         // With its sidecar everything is found.
         fs_err::write(&place, &sidecar).unwrap();
-        let mut validate = quiet("halo-validate-parquet");
-        let output = validate
-            .arg(&path)
-            .args(["--expect-rule", OME])
-            .output()
-            .unwrap();
+        let output = validate();
         let valid = ended_well(&output, &damage.to_string());
         assert!(!valid, "{damage}: valid beside its sidecar");
         let verdict: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(verdict["valid"], false, "{damage}");
         // Without it, what is not found must have changed no value.
         fs_err::remove_file(&place).unwrap();
-        let mut validate = quiet("halo-validate-parquet");
-        let output = validate
-            .arg(&path)
-            .args(["--expect-rule", OME])
-            .output()
-            .unwrap();
+        let output = validate();
         if ended_well(&output, &damage.to_string()) {
             let kept = dir.path().join(format!("silent-{n}.parquet"));
             fs_err::rename(&path, &kept).unwrap();

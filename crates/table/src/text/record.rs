@@ -133,6 +133,13 @@ struct Buffers {
     held: Option<Raw>,
 }
 
+/// CSV fields lie side by side; a boundary inside a character is not UTF-8 on either side.
+fn cuts_no_character(text: &str, bounds: &[(usize, usize)]) -> bool {
+    bounds
+        .iter()
+        .all(|(start, end)| text.is_char_boundary(*start) && text.is_char_boundary(*end))
+}
+
 enum Splitter {
     Csv(Box<csv_core::Reader>),
     Tsv,
@@ -228,13 +235,9 @@ impl RecordReader {
             let detail = format!("the header line has more than {MOST_FIELDS} columns");
             return Err(wrong(&self.path, line, &detail));
         }
-        // CSV fields lie side by side; a boundary inside a character is not UTF-8 on either side.
         let text = std::str::from_utf8(&buffers.text)
             .ok()
-            .filter(|text| {
-                let mut bounds = buffers.bounds.iter();
-                bounds.all(|(s, e)| text.is_char_boundary(*s) && text.is_char_boundary(*e))
-            })
+            .filter(|text| cuts_no_character(text, &buffers.bounds))
             .ok_or_else(|| wrong(&self.path, line, "the header line is not valid UTF-8"))?;
         let columns: Vec<String> = buffers
             .bounds
@@ -302,12 +305,7 @@ impl RecordReader {
             return reject(Reject::ColumnCount { found, expected }, &buffers.excerpt);
         }
         let (start, end) = buffers.bounds[self.smiles];
-        // CSV fields lie side by side; a boundary inside a character is not UTF-8 on either side.
-        if buffers
-            .bounds
-            .iter()
-            .any(|(s, e)| !text.is_char_boundary(*s) || !text.is_char_boundary(*e))
-        {
+        if !cuts_no_character(text, &buffers.bounds) {
             return reject(Reject::NotUtf8, &buffers.excerpt);
         }
         let smiles = &text[start..end];
