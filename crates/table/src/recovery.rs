@@ -189,6 +189,13 @@ pub(crate) fn check_footer(
             "its metadata are not those the file was begun with".to_owned()
         ));
     }
+    // Whether the metadata count at all hangs on who wrote the file.
+    if own.created_by() != Some(&*record.created_by) {
+        return Ok(Err(format!(
+            "it names another writer than `{}`, who began the file",
+            record.created_by
+        )));
+    }
     let mut index = file.length();
     for (place, group) in metadata.row_groups().iter().enumerate() {
         let gap = || {

@@ -483,6 +483,40 @@ fn damage_anywhere_is_an_error_and_never_a_panic() {
     }
 }
 
+/// No checksum of Parquet covers the footer: every bit of it, flipped, is refused or changes neither rows nor metadata.
+#[test]
+fn no_bit_of_the_footer_changes_what_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.parquet");
+    write(&path, 20, |_| 20);
+    let good = std::fs::read(&path).unwrap();
+    let what_is_read = |path: &Path| -> Result<_, TableError> {
+        let table = TableReader::open(path)?;
+        let mut rows = Vec::new();
+        for batch in table.batches(ReadOptions::default())? {
+            rows.push(batch?);
+        }
+        let shape = (table.rows(), table.row_groups(), Arc::clone(table.schema()));
+        Ok((rows, shape, table.meta().cloned()))
+    };
+    let want = what_is_read(&path).unwrap();
+    let end = good.len() - 8;
+    let length = u32::from_le_bytes(good[end..end + 4].try_into().unwrap()) as usize;
+    let bad_path = dir.path().join("bad.parquet");
+    let mut same = 0;
+    for bit in (end - length) * 8..good.len() * 8 {
+        let mut bad = good.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        std::fs::write(&bad_path, bad).unwrap();
+        if let Ok(got) = what_is_read(&bad_path) {
+            assert!(got == want, "bit {} of byte {}: {got:?}", bit % 8, bit / 8);
+            same += 1;
+        }
+    }
+    // Statistics and sizes that nobody reads may differ.
+    assert!(same < length * 8 / 2, "{same} of {} bits", length * 8);
+}
+
 #[test]
 fn rows_in_order_survive_a_row_group_of_one_huge_row() {
     let dir = tempfile::tempdir().unwrap();
