@@ -71,7 +71,7 @@ onstart:
     # Not in a dry run; and a job on a cluster, which is a Snakemake too, must not wait for the one that started it.
     if workflow.is_main_process:
         try:
-            jobtable.lock(R)
+            jobtable.lock(PLAN)
         except jobtable.PlanError as error:
             raise WorkflowError(str(error)) from None
 

@@ -92,12 +92,12 @@ def check_input_columns(config):
 _held = []
 
 
-def lock(results):
-    """Takes the lock of a results folder until this process ends; halo-drive takes the same one (bins/drive/src/lock.rs).
+def lock(table):
+    """Takes the lock of the results folder until this process ends; halo-drive takes the same one (bins/drive/src/lock.rs).
 
     One run at a time, whichever the engine: the other would remove intermediates that this one still reads.
     """
-    path = Path(results) / "work" / "drive.lock"
+    path, results = Path(table.lock), table.results
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not inherited by jobs: they may outlive this process for an instant.
     file = open(path, "a+")
@@ -126,6 +126,7 @@ class JobTable:
 
     def __init__(self, table):
         self.results = table["results"]
+        self.lock = table["lock"]
         self.jobs = {(job["step"], job["name"]): job for job in table["jobs"]}
         self.by_id = {job["id"]: job for job in table["jobs"]}
 

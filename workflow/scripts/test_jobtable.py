@@ -24,7 +24,7 @@ def table(**changes):
     merge.update(changes)
     batch = {"id": "transform/x", "step": "transform", "name": "x", "class": "lipid", "needs": [], "inputs": {}}
     made = {"id": "halogenate/y", "step": "halogenate", "name": "y", "class": "lipid", "needs": [], "inputs": {}}
-    return jobtable.JobTable({"results": "r", "jobs": [made, batch, merge]})
+    return jobtable.JobTable({"results": "r", "lock": "r/lock", "jobs": [made, batch, merge]})
 
 
 class Lookups(unittest.TestCase):
@@ -74,7 +74,7 @@ class Failures(unittest.TestCase):
         jobs = [
             {"id": f"merge/{name}", "step": "merge", "name": name, "log": str(self.root / f"{name}.log")} for name in "abc"
         ]
-        self.table = jobtable.JobTable({"results": str(self.root), "jobs": jobs})
+        self.table = jobtable.JobTable({"results": str(self.root), "lock": "", "jobs": jobs})
 
     def say(self, name, text, when):
         log = self.root / f"{name}.log"

@@ -21,7 +21,8 @@ pub(crate) struct Lock {
     _file: File,
 }
 
-fn path(results: &Path) -> PathBuf {
+/// Where the lock of a results folder is; the plan tells Snakemake.
+pub(crate) fn path(results: &Path) -> PathBuf {
     results.join("work/drive.lock")
 }
 

@@ -52,9 +52,12 @@ pub(crate) fn plan(args: &PlanArgs, budget: &Budget) -> anyhow::Result<Outcome> 
     Ok(Outcome::Done)
 }
 
-/// The table, and per job its `record_file` and the `record` text.
+/// The table, where the `lock` of a run is, and per job its `record_file` and the `record` text.
 fn with_records(table: &JobTable) -> anyhow::Result<serde_json::Value> {
     let mut value = serde_json::to_value(table)?;
+    value["lock"] = lock::path(Path::new(&table.results))
+        .to_string_lossy()
+        .into();
     let entries = value["jobs"].as_array_mut().into_iter().flatten();
     for (job, entry) in table.jobs.iter().zip(entries) {
         let subject = Subject::new(table, job);
