@@ -21,6 +21,8 @@ for name, table, options in [
     ("plain", flat, dict(compression="none", use_dictionary=False)),
     ("delta", flat, dict(compression="none", use_dictionary=False,
                          column_encoding={"smiles": "DELTA_BYTE_ARRAY", "n": "DELTA_BINARY_PACKED"})),
+    ("lengths", flat, dict(compression="none", use_dictionary=False, data_page_version="2.0",
+                           column_encoding={"smiles": "DELTA_LENGTH_BYTE_ARRAY"})),
     ("v2", nested, dict(compression="snappy", data_page_version="2.0", row_group_size=4)),
     ("index", nested, dict(compression="lz4", write_page_index=True, data_page_size=16)),
     ("gzip", flat, dict(compression="gzip")),

@@ -22,6 +22,7 @@ use crate::input::PreadFile;
 use crate::{Meta, TableError};
 
 mod batches;
+mod pages;
 
 pub use batches::Batches;
 

@@ -15,8 +15,11 @@ use halocline_table::{
     Kind, Meta, ReadOptions, TableReader, TableWriter, WriterOptions, text_column,
 };
 use parquet::arrow::ArrowWriter;
-use parquet::basic::Compression;
-use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
+use parquet::basic::{Compression, Encoding};
+use parquet::file::properties::{
+    EnabledStatistics, WriterProperties, WriterPropertiesBuilder, WriterVersion,
+};
+use parquet::schema::types::ColumnPath;
 
 fn text(i: usize) -> String {
     format!("C{}", "CO".repeat(i % 50))
@@ -44,10 +47,19 @@ fn foreign(path: &Path, column: ArrayRef, properties: WriterProperties) {
     writer.close().unwrap();
 }
 
-fn plain() -> parquet::file::properties::WriterPropertiesBuilder {
+fn plain() -> WriterPropertiesBuilder {
     WriterProperties::builder()
         .set_max_row_group_row_count(Some(700))
         .set_data_page_row_count_limit(100)
+}
+
+/// All text in this encoding.
+fn delta(properties: WriterPropertiesBuilder, encoding: Encoding) -> WriterPropertiesBuilder {
+    let nested = ColumnPath::from(vec!["nested".to_owned(), "a".to_owned()]);
+    properties
+        .set_dictionary_enabled(false)
+        .set_column_encoding("smiles".into(), encoding)
+        .set_column_encoding(nested, encoding)
 }
 
 #[test]
@@ -63,6 +75,11 @@ fn codecs_versions_and_missing_indexes() {
         plain()
             .set_offset_index_disabled(true)
             .set_statistics_enabled(EnabledStatistics::None),
+        delta(plain(), Encoding::DELTA_BYTE_ARRAY),
+        delta(plain(), Encoding::DELTA_LENGTH_BYTE_ARRAY),
+        delta(plain(), Encoding::DELTA_BYTE_ARRAY)
+            .set_writer_version(WriterVersion::PARQUET_2_0)
+            .set_compression(Compression::SNAPPY),
     ]
     .into_iter()
     .enumerate()
@@ -160,4 +177,52 @@ fn text_layouts_are_read_and_nested_columns_written_again() {
     let error = text_column(&batch, "list").unwrap_err().to_string();
     assert!(error.contains("not text"), "{error}");
     let _: &Schema = table.schema();
+}
+
+/// A page that says it has more lengths than values: the decoder would make room for them before it reads one.
+#[test]
+fn a_page_of_too_many_lengths_is_refused_before_there_is_room_for_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.parquet");
+    let column: ArrayRef = Arc::new(StringArray::from_iter_values((0..100).map(text)));
+    for (encoding, lists) in [
+        (Encoding::DELTA_LENGTH_BYTE_ARRAY, 1),
+        (Encoding::DELTA_BYTE_ARRAY, 2),
+    ] {
+        let properties = delta(plain(), encoding)
+            .set_statistics_enabled(EnabledStatistics::None)
+            .set_compression(Compression::UNCOMPRESSED);
+        foreign(&path, Arc::clone(&column), properties.build());
+        let good = std::fs::read(&path).unwrap();
+        // Blocks of 128 numbers, four to a block, and 100 in all.
+        let header = [0x80, 1, 4, 100];
+        let places: Vec<usize> = (0..good.len())
+            .filter(|&at| good[at..].starts_with(&header))
+            .take(lists)
+            .collect();
+        assert_eq!(places.len(), lists);
+        let refused = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            let table = TableReader::open(&path).unwrap();
+            let batches = table.batches(ReadOptions::default()).unwrap();
+            let rows: Result<Vec<_>, _> = batches.collect();
+            rows.err().map(|e| e.to_string())
+        };
+        assert_eq!(refused(&good), None);
+        for place in places {
+            // The count goes on into what follows it: 2^57 and more.
+            let mut bad = good.clone();
+            for byte in &mut bad[place + 3..place + 11] {
+                *byte |= 0x80;
+            }
+            bad[place + 11] = 1;
+            let error = refused(&bad).unwrap();
+            assert!(error.contains("other counts of lengths"), "{error}");
+            // One too many would still fit.
+            let mut bad = good.clone();
+            bad[place + 3] += 1;
+            let error = refused(&bad).unwrap();
+            assert!(error.contains("other counts of lengths"), "{error}");
+        }
+    }
 }

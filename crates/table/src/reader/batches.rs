@@ -4,12 +4,14 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowSelector};
+use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
 
+use super::pages::RowGroup;
 use super::{ReadOptions, TableReader};
 use crate::TableError;
 use crate::density::Densities;
@@ -121,16 +123,26 @@ impl Batches {
         let first = self.table.starts[group];
         let offset = to_usize(segment.rows.start - first);
         let reader = guard(|| {
-            ParquetRecordBatchReaderBuilder::new_with_metadata(
-                self.table.file.clone(),
-                self.table.arrow.clone(),
+            let arrow = &self.table.arrow;
+            let levels = parquet_to_arrow_field_levels(
+                arrow.parquet_schema(),
+                self.mask.clone(),
+                Some(arrow.schema().fields()),
             )
-            .with_row_groups(vec![group])
-            .with_projection(self.mask.clone())
-            .with_offset(offset)
-            .with_limit(rows)
-            .with_batch_size(segment.batch_rows)
-            .build()
+            .map_err(|e| e.to_string())?;
+            let pages = RowGroup {
+                file: Arc::new(self.table.file.clone()),
+                metadata: Arc::clone(arrow.metadata()),
+                group,
+            };
+            let rows = [RowSelector::skip(offset), RowSelector::select(rows)];
+            let rows = Some(rows.to_vec().into());
+            ParquetRecordBatchReader::try_new_with_row_groups(
+                &levels,
+                &pages,
+                segment.batch_rows,
+                rows,
+            )
             .map_err(|e| e.to_string())
         })
         .map_err(|detail| self.error(segment.rows.end, detail))?;
