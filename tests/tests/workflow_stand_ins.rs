@@ -169,7 +169,7 @@ fn configuration_mistakes_are_refused_before_anything_runs() {
     std::fs::write(&table, "id\tsmiles\tklass\n").unwrap();
     let text = said(&mut bench.snakemake(&["-n"]), 1);
     assert!(
-        text.contains("data/np_700.tsv has no column `class`"),
+        text.contains("data/np_700.tsv` has no column `class`"),
         "{text}"
     );
     std::fs::remove_file(&table).unwrap();

@@ -24,8 +24,6 @@ validate(config, str(Path(workflow.basedir) / "workflow/schemas/config.schema.ya
 def load_plan():
     """Folder of the binaries, and the job table of the configuration in use."""
     try:
-        if workflow.is_main_process:
-            jobtable.check_input_columns(config)
         bin_dir = jobtable.find_bin_dir(config, workflow.basedir)
         source = workflow.overwrite_configfiles or ["configs/pipeline.yaml"]
         parsed = yaml.safe_load(Path(source[0]).read_text())

@@ -4,9 +4,7 @@ Responsible for finding halo-drive, passing it the configuration in use, and loo
 Knows nothing of Snakemake, so that it can be tested with plain Python.
 """
 
-import csv
 import fcntl
-import gzip
 import json
 import os
 import shlex
@@ -62,31 +60,6 @@ def config_file(config, path, parsed):
         beside.write_text(text)
         beside.replace(copy)
     return str(copy)
-
-
-def check_input_columns(config):
-    """Refuses an input table whose header lacks a column that the configuration names, or has one twice.
-
-    Reads one line, of text tables with a header (.csv, .tsv, plain or .gz); halo-split checks every table when it reads it.
-    """
-    entry = config.get("input")
-    if not entry:
-        return
-    path = Path(entry["path"])
-    suffixes = path.suffixes[-2:] if path.suffix == ".gz" else path.suffixes[-1:]
-    delimiter = {".csv": ",", ".tsv": "\t"}.get(suffixes[0] if suffixes else "")
-    if delimiter is None:
-        return
-    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8-sig", errors="replace") as table:
-        names = next(csv.reader([table.readline(1 << 20)], delimiter=delimiter), [])
-    wanted = {"input.class_column": entry["class_column"], "input.smiles_column": entry.get("smiles_column")}
-    wanted |= {f"halogenate.keep[{n}]": name for n, name in enumerate(config.get("halogenate", {}).get("keep", []))}
-    for key, name in wanted.items():
-        if name and name not in names:
-            raise PlanError(f"the input table {path} has no column `{name}` ({key}); its columns are {', '.join(names)}")
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise PlanError(f"the input table {path} has more than one column `{twice[0]}`")
 
 
 _held = []

@@ -1,6 +1,5 @@
 """Tests of jobtable.py: `python -m unittest discover workflow/scripts` (run by tests/tests/snakefile.rs)."""
 
-import gzip
 import json
 import os
 import tempfile
@@ -106,35 +105,6 @@ class Failures(unittest.TestCase):
         ):
             self.say("a", text, 1)
             self.assertEqual(jobtable.last_words(self.root / "a.log"), words)
-
-
-class InputColumns(unittest.TestCase):
-    def check(self, name, text, **changes):
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / name
-            path.write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
-            entry = {"path": str(path), "class_column": "class", "smiles_column": "smiles", **changes}
-            jobtable.check_input_columns({"input": entry, "halogenate": {"keep": ["id"]}})
-
-    def test_tables_that_have_the_columns(self):
-        self.check("a.tsv", "id\tsmiles\tclass\tmore\n1\tC\tlipid\n")
-        self.check("a.csv.gz", '\ufeff"id",smiles,class\r\n')
-        self.check("a.tsv", "id\tSMILES\tclass\n", smiles_column=None)
-        # not looked into
-        self.check("a.parquet", "PAR1")
-        self.check("a.smi", "C methane\n")
-        jobtable.check_input_columns({"libraries": {}})
-
-    def test_tables_that_have_not(self):
-        for text, why in (
-            ("id\tsmiles\tklass\n", r"no column `class` \(input.class_column\); its columns are id, smiles, klass"),
-            ("id\tSMILES\tclass\n", r"no column `smiles` \(input.smiles_column\)"),
-            ("smiles\tclass\n", r"no column `id` \(halogenate.keep\[0\]\)"),
-            ("id\tsmiles\tclass\tid\n", "more than one column `id`"),
-            ("", "no column `class`"),
-        ):
-            with self.assertRaisesRegex(jobtable.PlanError, why):
-                self.check("a.tsv", text)
 
 
 class Configuration(unittest.TestCase):

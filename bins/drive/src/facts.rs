@@ -71,6 +71,8 @@ pub(crate) fn plan(source: &Source, budget: &Budget) -> anyhow::Result<Planned> 
             .map(Path::to_owned)
             .unwrap_or_default(),
     };
+    // Before the whole input is read for its fingerprint.
+    header::check(&config)?;
     let mut cache = Cache::open(cache_file(&config.results));
     let mut inputs = BTreeMap::new();
     let mut bytes = 0;
@@ -85,7 +87,6 @@ pub(crate) fn plan(source: &Source, budget: &Budget) -> anyhow::Result<Planned> 
         bytes += fs_err::metadata(path)?.len();
         inputs.insert(file, print);
     }
-    header::check(&config)?;
     cache.save();
     let facts = Facts {
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
