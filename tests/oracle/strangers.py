@@ -67,6 +67,27 @@ RULES = [
     ("salt", "[CX3:1](=[O:2])[OX2H:3]>>[C:1](=[O:2])[O-:3].[Na+]", None),
     ("triple", "[CX4;H2:1][OX2H:2]>>[C:1]#N", None),
     ("never_sanitises", "[c:1][OX2H:2]>>[c:1][O:2](C)C", None),
+    # Looks like a local edit, and is one at some sites only: a ring atom with a neighbour more or less, a stereo centre
+    # whose place is taken, forms that sanitising writes with charges.
+    ("aromatic_full", "[c:1]>>[c:1]F", None),
+    ("aromatic_h_kept", "[cH:1]>>[cH:1]C(F)(F)F", None),
+    ("aromatic_two", "[c:1][OX2H]>>[c:1](F)Cl", None),
+    ("aromatic_h_more", "[c:1][CH3:2]>>[cH:1][CH3:2]", None),
+    ("sulfur_in_ring", "[S;R:1]([#6:2])[#6:3]>>[S:1]([#6:2])([#6:3])(F)F", None),
+    ("sulfur_in_ring_back", "[S;R:1](F)(F)([#6:2])[#6:3]>>[S:1]([#6:2])[#6:3]", None),
+    ("stereo_slot", "[c:1][CH]([OH])[CH3]>>[c:1]C(F)Br", None),
+    ("sulfoxide_slot", "[c:1]S(=O)[CH3]>>[c:1]S(F)=N", None),
+    ("phosphinic_slot", "[c:1]P(=O)([CH3])[OX2H]>>[c:1]P(=O)(F)Cl", None),
+    ("iodyl", "[c:1][OX2H:2]>>[c:1][O:2]I(=O)=O", None),
+    ("iodosyl", "[c:1][OX2H:2]>>[c:1][O:2]I=O", None),
+    ("iodane", "[c:1]I>>[c:1]I(F)F", None),
+    ("iodane_mapped", "[c:1][I:2]>>[c:1][I:2](Cl)Cl", None),
+    ("phosphorus_imide", "[c:1][OX2H:2]>>[c:1][O:2]P(=O)=NC", None),
+    ("phosphorus_ylide", "[c:1][OX2H]>>[c:1]P(=O)=CC", None),
+    ("phosphorus_mapped", "[c:1][P:2]([OX2H])=[O:3]>>[c:1][P:2](F)=[O:3]", None),
+    ("perchlorate", "[c:1][OX2H:2]>>[c:1][O:2]Cl(=O)(=O)=O", None),
+    ("azide", "[c:1][OX2H]>>[c:1]N=N#N", None),
+    ("nitro", "[c:1][OX2H]>>[c:1]N(=O)=O", None),
 ]
 
 

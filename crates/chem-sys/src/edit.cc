@@ -46,6 +46,19 @@ void remove_atoms(RDKit::RWMol &mol, std::vector<int> gone) {
   }
 }
 
+// `MolOps::cleanUp` gives pentavalent phosphorus and polyvalent halogens charges; of nitrogen and the lighter halogens the
+// valence check does not let such a form through.
+bool sanitising_rewrites(const Atom &atom) {
+  switch (atom.getAtomicNum()) {
+    case 15:
+      return atom.getDegree() == 3 && atom.getExplicitValence() == 5;
+    case 53:
+      return atom.getDegree() > 1;
+    default:
+      return false;
+  }
+}
+
 }  // namespace
 
 std::unique_ptr<RDKit::RWMol> apply_edit(const Edit &edit, const RDKit::ROMol &parent, const Site &site,
@@ -113,8 +126,20 @@ std::unique_ptr<RDKit::RWMol> apply_edit(const Edit &edit, const RDKit::ROMol &p
     }
     remove_atoms(*mol, std::move(gone));
   }
-  for (Atom *atom : touched) {
+  for (size_t i = 0; i < touched.size(); ++i) {
+    Atom *atom = touched[i];
     atom->updatePropertyCache(true);
+    if (sanitising_rewrites(*atom)) {
+      return nullptr;
+    }
+    // A ring atom with more or fewer neighbours may be aromatic no longer, or from now on, or fit into no ring at all.
+    if (i < edit.mapped.size()) {
+      const int idx = site.atoms[edit.mapped[i].reactant_atom];
+      if (parent.getRingInfo()->numAtomRings(idx) != 0 &&
+          atom->getTotalDegree() != parent.getAtomWithIdx(idx)->getTotalDegree()) {
+        return nullptr;
+      }
+    }
     // Where the template fixes the hydrogens, a missing valence would become a radical: the full route's business.
     if (atom->getNoImplicit()) {
       const auto &valences = RDKit::PeriodicTable::getTable()->getValenceList(atom->getAtomicNum());

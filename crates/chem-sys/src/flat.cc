@@ -228,8 +228,8 @@ void FlatLane::move_atoms(std::vector<int> *origins) {
   }
 }
 
-// What becomes of an edited atom is decided by the rule, by what the parent's atom carries and the rule leaves alone, and
-// by its bonds.
+// What becomes of an edited atom is decided by the rule, by what the parent's atom carries and the rule leaves alone, by
+// its bonds, and by whether it is in a ring.
 const FlatLane::Outcome &FlatLane::outcome_of(size_t rule, const Edit &edit, const RDKit::ROMol &parent,
                                               const Site &site) {
   key_.clear();
@@ -245,6 +245,7 @@ const FlatLane::Outcome &FlatLane::outcome_of(size_t rule, const Edit &edit, con
     for (const auto count : bonds) {
       key_ += static_cast<char>(count);
     }
+    key_ += static_cast<char>(parent.getRingInfo()->numAtomRings(idx) != 0);
     key_ += static_cast<char>(before.getNumExplicitHs());
     key_ += static_cast<char>(before.getNoImplicit());
     key_ += static_cast<char>(before.getIsotope() & 0xff);

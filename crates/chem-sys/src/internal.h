@@ -54,7 +54,7 @@ class TextElements {
  private:
   bool upper_[26] = {};
   bool lower_[26] = {};
-  bool numbered_ = false;  // `[#7]` names an element without its letters
+  bool numbered_ = false;  // `[#7]` and `[15#7]` name an element without its letters
 };
 
 // A match of the reactant template: parent atom index per template atom, and its place among the parent's matches.

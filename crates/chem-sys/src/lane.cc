@@ -36,6 +36,15 @@ bool is_stereo(const Bond &bond) {
   return bond.getStereo() != Bond::STEREONONE || bond.getBondDir() != Bond::NONE;
 }
 
+bool has_conjugated_macrocycle(const RDKit::ROMol &mol) {
+  const auto &rings = mol.getRingInfo()->atomRings();
+  return std::any_of(rings.begin(), rings.end(), [&mol](const auto &ring) {
+    return ring.size() >= 9 && std::none_of(ring.begin(), ring.end(), [&mol](int idx) {
+             return mol.getAtomWithIdx(idx)->getHybridization() == Atom::SP3;
+           });
+  });
+}
+
 namespace {
 
 // A single bond between two double bonds that can have stereo carries one direction for both. Which of them `runReactants`
@@ -66,7 +75,7 @@ EditLane lane_of(const RDKit::ROMol &mol, const std::string &text) {
   if (text.find_first_of(" \t.") != std::string::npos) {
     return EditLane::kNone;
   }
-  if (!mol.getStereoGroups().empty() || mol.getNumConformers() != 0) {
+  if (!mol.getStereoGroups().empty() || mol.getNumConformers() != 0 || has_conjugated_macrocycle(mol)) {
     return EditLane::kNone;
   }
   EditLane lane = EditLane::kFlat;
@@ -149,7 +158,8 @@ bool site_allows(const Edit &edit, const RDKit::ROMol &mol, const Site &site) {
     ++leaving;
     const int idx = site.atoms[templ];
     const auto &atom = *mol.getAtomWithIdx(idx);
-    if (rings->numAtomRings(idx) != 0 || atom.getIsAromatic()) {
+    // A stereo centre may not leave its stereo to what takes its place.
+    if (rings->numAtomRings(idx) != 0 || atom.getIsAromatic() || atom.getChiralTag() != Atom::CHI_UNSPECIFIED) {
       return false;
     }
     for (const auto *bond : mol.atomBonds(&atom)) {

@@ -68,6 +68,10 @@ CompiledEdit compile_edit(const Rule &rule);
 bool is_plain_element(int atomic_num);
 bool is_stereo(const RDKit::Bond &bond);
 
+// A ring of nine or more atoms without an sp3 atom: which of its smaller rings are aromatic can depend on the Kekule form
+// that sanitising happens upon (1,453 made-up macrocycles, each with such a ring, 2026-11; 1 of 17,000 of np_68k has one).
+bool has_conjugated_macrocycle(const RDKit::ROMol &mol);
+
 // Organic subset, bonds, rings and branches; of the brackets only `[nH]`. No stereo, charges, isotopes, radicals, metals
 // or fragments, which are what sanitising would have to look at.
 bool is_plain_text(const std::string &smiles);

@@ -70,6 +70,9 @@ RDKit::ROMOL_SPTR parse_light(const std::string &smiles) {
     }
     RDKit::MolOps::setConjugation(*mol);
     RDKit::MolOps::setHybridization(*mol);
+    if (has_conjugated_macrocycle(*mol)) {
+      return {};
+    }
   } catch (const std::exception &) {
     return {};
   }

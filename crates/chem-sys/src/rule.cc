@@ -140,14 +140,18 @@ Rule compile_rule(const std::string &smirks, const std::string &query, int64_t m
 }
 
 TextElements::TextElements(const std::string &smiles) {
+  bool in_bracket = false;
   for (const char c : smiles) {
     if (c >= 'A' && c <= 'Z') {
       upper_[c - 'A'] = true;
     } else if (c >= 'a' && c <= 'z') {
       lower_[c - 'a'] = true;
+    } else if (c == '[' || c == ']') {
+      in_bracket = c == '[';
+    } else if (c == '#' && in_bracket) {
+      numbered_ = true;
     }
   }
-  numbered_ = smiles.find("[#") != std::string::npos;
 }
 
 bool TextElements::may_have(const std::vector<Needed> &needs, bool as_written) const {
