@@ -437,4 +437,39 @@ fn a_missing_or_repeated_shard_is_noticed() {
         );
         fs_err::rename(&aside, &folder).unwrap();
     }
+    // The library is made anew, of the same rows in another order, between the first shards and the last.
+    let other = dir.path().join("other");
+    fs_err::create_dir(&other).unwrap();
+    let rows = of_class("polyphenol", 40);
+    let (header, rows) = rows.split_once('\n').unwrap();
+    let turned: Vec<&str> = rows.lines().rev().collect();
+    let turned = format!("{header}\n{}\n", turned.join("\n"));
+    let turned = halocline_tests::library(&other, &turned);
+    job(&other, &turned, how);
+    let theirs = |index: u32| other.join(format!("shards/shard-{index:05}"));
+    for index in [2, 3] {
+        let folder = shards.join(format!("shard-{index:05}"));
+        fs_err::rename(&folder, dir.path().join(format!("mine-{index}"))).unwrap();
+        fs_err::rename(theirs(index), &folder).unwrap();
+    }
+    let mut merge = command("halo-dedup-merge");
+    merge.arg("--shards-from").arg(&shards);
+    merge.args(["--table", &format!("{rule}.parquet")]);
+    let said = halocline_tests::run_expecting(merge.arg("--out").arg(&out), 1);
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(said.contains("was made of another library"), "{said}");
+    fs_err::remove_file(&out).unwrap();
+    refused(&[0, 2, 1], "and others between them");
+    // The transformation notices it already: as many rows, but not those the plan was made for.
+    fs_err::copy(&turned, &library).unwrap();
+    let mut shard = command("halo-transform-shard");
+    shard.arg("--plan").arg(dir.path().join("plan/plan.json"));
+    shard.args(["--shard", "0", "--rule", rule, "--rules"]);
+    shard.arg(root().join("configs/transforms.yaml"));
+    let said = halocline_tests::run_expecting(shard.arg("--out-dir").arg(&out), 2);
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(
+        said.contains("is not the library that the plan was made for"),
+        "{said}"
+    );
 }

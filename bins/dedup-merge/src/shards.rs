@@ -124,6 +124,8 @@ impl Totals {
 struct Covered {
     /// The shard read last: its path, its library, and where its rows end.
     last: Option<(PathBuf, Span)>,
+    /// Libraries whose shards came before those of the last one.
+    done: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -147,7 +149,7 @@ impl Span {
 
 impl Covered {
     /// A shard must begin where the one before ended: else rows are missing, or there twice. With `whole` the first must
-    /// begin at row 0.
+    /// begin at row 0 and all be of one library; without it, those of one library stand together.
     fn add(&mut self, path: &Path, span: Option<Span>, whole: bool) -> Result<(), MergeError> {
         let Some(span) = span else {
             self.last = None;
@@ -159,6 +161,22 @@ impl Covered {
                 "rows {from}..{start} of the library are missing: no shard before `{here}` was made of them"
             )))
         };
+        if let Some((before, last)) = &self.last
+            && last.library != span.library
+        {
+            let before = before.display();
+            if whole {
+                return Err(MergeError::Broken(format!(
+                    "`{here}` was made of another library than `{before}`; shards of both together are no library's"
+                )));
+            }
+            self.done.push(last.library.clone());
+        }
+        if self.done.contains(&span.library) {
+            return Err(MergeError::Broken(format!(
+                "`{here}` was made of a library that other shards before it were made of, and others between them: a shard is given twice, or they are not in order"
+            )));
+        }
         match &self.last {
             None if whole && start > 0 => return missing(0),
             Some((_, last)) if last.library == span.library && start > last.rows.end => {
@@ -226,9 +244,6 @@ pub(crate) struct Shards {
     last_opened: Mutex<Option<(usize, TableReader)>>,
 }
 
-/// Pages of files without a page index are taken to be as large as most writers make them.
-const UNKNOWN_PAGE_BYTES: u64 = 5 << 18;
-
 impl Shards {
     /// Opens every shard once. They must stand for consecutive rows of their library; with `whole`, for all of them.
     pub(crate) fn open(paths: &[PathBuf], whole: bool) -> Result<Self, MergeError> {
@@ -256,7 +271,7 @@ impl Shards {
             }
             check_meta(&paths[0], first_meta.as_ref(), path, table.meta())?;
             footer_bytes = footer_bytes.max(table.metadata_bytes());
-            measure(&table, &mut decode_bytes);
+            measure(&table, &mut decode_bytes)?;
             cut_units(&table, index, &mut units);
             shards.push(Shard {
                 path: path.clone(),
@@ -346,27 +361,24 @@ fn bare(schema: &SchemaRef) -> SchemaRef {
 }
 
 /// A page compressed and decompressed, and the dictionary, per column.
-fn measure(table: &TableReader, decode_bytes: &mut [u64]) {
+fn measure(table: &TableReader, decode_bytes: &mut [u64]) -> Result<(), MergeError> {
     let metadata = table.parquet_metadata();
     let descriptor = metadata.file_metadata().schema_descr();
     let positive = |n: i64| u64::try_from(n).unwrap_or(0);
-    let mut largest = vec![0; descriptor.num_columns()];
-    for (group, row_group) in metadata.row_groups().iter().enumerate() {
+    let walked = table.walked_page_bytes()?;
+    let indexed = walked.is_none();
+    let mut largest = walked.unwrap_or_else(|| vec![0; descriptor.num_columns()]);
+    largest.resize(descriptor.num_columns(), 0);
+    let groups = metadata.row_groups().iter().enumerate();
+    for (group, row_group) in groups.filter(|_| indexed) {
         let index = metadata.page_index_for_row_group(group);
         for (leaf, chunk) in row_group.columns().iter().enumerate() {
             let raw = positive(chunk.uncompressed_size());
             let ratio = raw as f64 / positive(chunk.compressed_size()).max(1) as f64;
-            let page = match index.offset_index(leaf) {
-                Some(offsets) => {
-                    let pages = offsets.page_locations().iter();
-                    let largest = pages
-                        .map(|p| u64::try_from(p.compressed_page_size).unwrap_or(0))
-                        .max();
-                    // Pages compress unevenly; a half more is for those that do it best.
-                    (largest.unwrap_or(0) as f64 * (1.0 + 1.5 * ratio)) as u64
-                }
-                None => 2 * UNKNOWN_PAGE_BYTES,
-            };
+            let pages = index.page_locations(leaf).into_iter().flatten();
+            let stored = pages.map(|p| positive(i64::from(p.compressed_page_size)));
+            // Pages compress unevenly; a half more is for those that do it best.
+            let page = (stored.max().unwrap_or(0) as f64 * (1.0 + 1.5 * ratio)) as u64;
             let dictionary = match chunk.dictionary_page_offset() {
                 Some(start) => positive(chunk.data_page_offset() - start).min(raw) * 4,
                 None => 0,
@@ -378,6 +390,7 @@ fn measure(table: &TableReader, decode_bytes: &mut [u64]) {
         let root = descriptor.get_column_root_idx(leaf);
         decode_bytes[root] = decode_bytes[root].max(*bytes);
     }
+    Ok(())
 }
 
 fn cut_units(table: &TableReader, shard: usize, units: &mut Vec<Unit>) {

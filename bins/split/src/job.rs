@@ -12,7 +12,7 @@ use halocline_cli::sidecar::{Output, Sidecar, StageTimer};
 use halocline_table::plan_file::{PLAN_SCHEMA, Plan};
 use halocline_table::{
     Kind, Meta, Published, SHARD_ROW_GROUP_BYTES, TableWriter, WriterOptions, bytes_digest,
-    publish, text_rejects_schema,
+    footer_digest, publish, text_rejects_schema,
 };
 
 use crate::args::{Balance, Config};
@@ -105,6 +105,7 @@ impl Job<'_> {
             input: library.to_owned(),
             input_rows: rows,
             input_fingerprint: fingerprint.to_owned(),
+            input_footer: footer_digest(library)?,
             smiles_column: smiles_column.to_owned(),
             shards: profile.shards(shards, balance),
         };

@@ -13,7 +13,9 @@ use halocline_cli::Common;
 use halocline_rules::{Layout, Reaction, RuleFile};
 use halocline_table::plan_file::{Plan, Shard};
 use halocline_table::schema::is_text;
-use halocline_table::{Kind, TableError, TableReader, file_digest, find_smiles_column};
+use halocline_table::{
+    Kind, TableError, TableReader, file_digest, find_smiles_column, footer_digest,
+};
 
 use crate::isolate::Quarantined;
 
@@ -358,6 +360,11 @@ fn open(args: &Args) -> anyhow::Result<(Work, Input)> {
                 path.display(),
                 reader.rows(),
                 plan.input_rows
+            );
+            ensure!(
+                plan.input_footer == footer_digest(&path)?,
+                "`{}` is not the library that the plan was made for, though it has as many rows; run halo-split again",
+                path.display()
             );
             plan.input_fingerprint.clone()
         }

@@ -1,8 +1,9 @@
 //! How many raw bytes a row has, along a row group: what batches are cut by.
 
 use parquet::arrow::ProjectionMask;
+use parquet::basic::Type;
 
-use crate::TableReader;
+use crate::{TableError, TableReader};
 
 /// Raw bytes per row along a row group.
 pub(crate) struct Densities {
@@ -12,12 +13,24 @@ pub(crate) struct Densities {
     columns: Vec<Vec<(u64, f64)>>,
 }
 
+/// Offsets and validity of a row of a column, on top of its values.
+const OVERHEAD: f64 = 5.0;
+
 impl Densities {
-    pub(crate) fn of(table: &TableReader, group: usize, mask: &ProjectionMask) -> Self {
+    /// Of the columns in `mask`, along row group `group`.
+    ///
+    /// # Errors
+    /// Those of reading pages, of a table that has no index of them, or not ours.
+    pub(crate) fn of(
+        table: &TableReader,
+        group: usize,
+        mask: &ProjectionMask,
+    ) -> Result<Self, TableError> {
         let metadata = table.parquet_metadata();
         let row_group = metadata.row_group(group);
         let rows = u64::try_from(row_group.num_rows()).unwrap_or(0).max(1);
         let index = metadata.page_index_for_row_group(group);
+        let indexed = table.is_indexed();
         let mut densities = Self {
             flat: 0.0,
             columns: Vec::new(),
@@ -26,14 +39,16 @@ impl Densities {
             if !mask.leaf_included(leaf) {
                 continue;
             }
-            // Offsets and validity on top of the values.
-            let overhead = 5.0;
             let uncompressed = chunk.uncompressed_size().max(0) as f64;
+            if !indexed && chunk.column_descr().max_rep_level() == 0 {
+                densities.columns.push(walked(table, group, leaf)?);
+                continue;
+            }
             let Some(offsets) = index
                 .offset_index(leaf)
-                .filter(|o| o.page_locations().len() > 1)
+                .filter(|o| indexed && o.page_locations().len() > 1)
             else {
-                densities.flat += overhead + uncompressed / rows as f64;
+                densities.flat += OVERHEAD + uncompressed / rows as f64;
                 continue;
             };
             let ratio = uncompressed / (chunk.compressed_size().max(1) as f64);
@@ -51,11 +66,11 @@ impl Densities {
                         *b as f64
                     });
                 let count = next.saturating_sub(first).max(1) as f64;
-                pages.push((first, overhead + bytes.max(0.0) / count));
+                pages.push((first, OVERHEAD + bytes.max(0.0) / count));
             }
             densities.columns.push(pages);
         }
-        densities
+        Ok(densities)
     }
 
     /// Bytes per row at `row`, and the row up to which that holds.
@@ -73,4 +88,30 @@ impl Densities {
         }
         (density, until)
     }
+}
+
+/// Of a column whose pages say by themselves how many rows they hold. A row that refers to the dictionary is taken to be
+/// as long as its longest entry.
+fn walked(table: &TableReader, group: usize, leaf: usize) -> Result<Vec<(u64, f64)>, TableError> {
+    let chunk = table.parquet_metadata().row_group(group).column(leaf);
+    let pages = table.chunk_pages(group, leaf)?;
+    let width = match chunk.column_type() {
+        Type::BYTE_ARRAY if pages.dictionary > 0 => table.longest_entry(group, leaf)?,
+        Type::BYTE_ARRAY => 0,
+        Type::FIXED_LEN_BYTE_ARRAY => chunk.column_descr().type_length().unsigned_abs().into(),
+        Type::INT96 => 12,
+        _ => 8,
+    };
+    let mut first = 0;
+    let mut densities = Vec::with_capacity(pages.data.len());
+    for (values, bytes) in pages.data {
+        let density = bytes as f64 / values.max(1) as f64;
+        densities.push((first, OVERHEAD + density.max(width as f64)));
+        first += values;
+    }
+    // Without any page the column has no rows; there is always one density to find.
+    if densities.is_empty() {
+        densities.push((0, OVERHEAD));
+    }
+    Ok(densities)
 }

@@ -70,8 +70,38 @@ pub fn bytes_digest(bytes: &[u8]) -> String {
 /// # Errors
 /// [`TableError::Io`] when the file cannot be read.
 pub fn file_digest(path: &std::path::Path) -> Result<String, TableError> {
-    use std::io::Read;
+    rest_digest(fs_err::File::open(path).map_err(TableError::Io)?)
+}
+
+/// `xxh3-128` of a Parquet file's footer: where every page chunk lies, how long it is and what it holds at least and at
+/// most. Another table has another one, unless it was made for it; reads no rows.
+///
+/// # Errors
+/// [`TableError::Io`]; [`TableError::NotParquet`] for a file without the end of one.
+pub fn footer_digest(path: &std::path::Path) -> Result<String, TableError> {
+    use std::io::{Read, Seek, SeekFrom};
     let mut file = fs_err::File::open(path).map_err(TableError::Io)?;
+    let length = file.metadata().map_err(TableError::Io)?.len();
+    let mut end = [0; 8];
+    let mut footer = None;
+    if length >= 8 {
+        file.seek(SeekFrom::End(-8)).map_err(TableError::Io)?;
+        file.read_exact(&mut end).map_err(TableError::Io)?;
+        let [a, b, c, d, magic @ ..] = end;
+        let bytes = u64::from(u32::from_le_bytes([a, b, c, d])) + 8;
+        footer = (&magic == b"PAR1")
+            .then(|| length.checked_sub(bytes))
+            .flatten();
+    }
+    let start = footer.ok_or_else(|| TableError::NotParquet {
+        path: path.to_owned(),
+    })?;
+    file.seek(SeekFrom::Start(start)).map_err(TableError::Io)?;
+    rest_digest(file)
+}
+
+fn rest_digest(mut file: fs_err::File) -> Result<String, TableError> {
+    use std::io::Read;
     let mut hash = xxhash_rust::xxh3::Xxh3::new();
     let mut block = vec![0u8; 64 << 10];
     loop {

@@ -4,6 +4,8 @@
 //!
 //! Not responsible for what is in a page: decoding is parquet's.
 
+use parquet::file::metadata::ColumnChunkMetaData;
+
 use crate::input::PreadFile;
 use crate::{TableError, TableReader};
 
@@ -244,6 +246,47 @@ pub struct PageCounts {
     pub without_crc: u64,
     /// Bytes read.
     pub bytes: u64,
+}
+
+/// The pages of a column chunk, as their headers say.
+#[derive(Debug, Default)]
+pub(crate) struct ChunkPages {
+    /// Bytes of the largest page in the file.
+    pub(crate) stored: u64,
+    /// Bytes of the largest page of values after decompression.
+    pub(crate) raw: u64,
+    /// Bytes of the dictionary after decompression.
+    pub(crate) dictionary: u64,
+    /// Of each page of values: how many, and their bytes after decompression.
+    pub(crate) data: Vec<(u64, u64)>,
+}
+
+impl ChunkPages {
+    /// Reads every header of a chunk and nothing else; the inner error is a broken header.
+    pub(crate) fn read(
+        file: &PreadFile,
+        chunk: &ColumnChunkMetaData,
+    ) -> Result<Result<Self, String>, TableError> {
+        let mut pages = Self::default();
+        let mut block = vec![0; 64 << 10];
+        let (mut at, length) = chunk.byte_range();
+        let end = at + length;
+        while at < end {
+            let header = match read_header(file, at, end, &mut block)? {
+                Ok(header) => header,
+                Err(detail) => return Ok(Err(detail)),
+            };
+            pages.stored = pages.stored.max(header.compressed_bytes);
+            if header.page_type == PageType::Dictionary {
+                pages.dictionary = pages.dictionary.max(header.uncompressed_bytes);
+            } else {
+                pages.raw = pages.raw.max(header.uncompressed_bytes);
+                pages.data.push((header.values, header.uncompressed_bytes));
+            }
+            at += header.header_bytes as u64 + header.compressed_bytes;
+        }
+        Ok(Ok(pages))
+    }
 }
 
 /// Reads every byte of every page of `table` and checks headers, CRCs, and that the pages of a

@@ -28,6 +28,8 @@ pub struct Plan {
     pub input_rows: u64,
     /// [`crate::file_digest`] of the library.
     pub input_fingerprint: String,
+    /// [`crate::footer_digest`] of the library, which is quickly compared.
+    pub input_footer: String,
     /// Its SMILES column.
     pub smiles_column: String,
     /// The shards, by index.
@@ -177,6 +179,7 @@ mod tests {
             input: "a.parquet".into(),
             input_rows: bounds[bounds.len() - 1],
             input_fingerprint: "0".repeat(32),
+            input_footer: "0".repeat(32),
             smiles_column: "smiles".into(),
             shards: bounds
                 .windows(2)

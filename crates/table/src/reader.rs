@@ -12,13 +12,16 @@ use arrow::array::{Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::column::page::{Page, PageReader as _};
 use parquet::file::metadata::{
     PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, ParquetStatisticsPolicy,
 };
+use parquet::file::serialized_reader::SerializedPageReader;
 
 use crate::encode::CREATED_BY;
 use crate::guard::guard;
 use crate::input::PreadFile;
+use crate::pages::ChunkPages;
 use crate::{Meta, TableError};
 
 mod batches;
@@ -35,8 +38,8 @@ pub struct ReadOptions {
     pub columns: Option<Vec<String>>,
     /// Most rows in a batch.
     pub batch_rows: usize,
-    /// Raw bytes a batch aims at. Kept by the sizes of pages where the file has a page index; for
-    /// other files by the average of the row group and what the last batch held.
+    /// Raw bytes a batch aims at. Kept by the sizes of pages, from the page index or, where a file
+    /// has none or not ours, from their headers, and by what the last batch held.
     pub batch_bytes: u64,
 }
 
@@ -62,6 +65,9 @@ pub struct TableReader {
     meta: Option<Meta>,
     /// First row of each row group, and the number of rows at the end.
     starts: Arc<Vec<u64>>,
+    /// Was it written by this crate, with the index of its pages? Then pages are as large as the
+    /// index says, and rows as long. Others' pages are looked at one by one.
+    indexed: bool,
 }
 
 impl TableReader {
@@ -120,12 +126,22 @@ impl TableReader {
             ArrowReaderMetadata::try_new(Arc::clone(&metadata), options).map_err(|e| e.to_string())
         })
         .map_err(&damaged)?;
+        let indexed = (0..metadata.num_row_groups()).all(|group| {
+            let index = metadata.page_index_for_row_group(group);
+            let mut leaves = 0..metadata.row_group(group).num_columns();
+            leaves.all(|leaf| index.page_locations(leaf).is_some())
+        });
         Ok(Self {
             file,
+            indexed: indexed && meta.is_some(),
             arrow,
             meta,
             starts: Arc::new(starts),
         })
+    }
+
+    pub(crate) fn is_indexed(&self) -> bool {
+        self.indexed
     }
 
     /// Where the file is.
@@ -220,46 +236,111 @@ impl TableReader {
         }
     }
 
+    /// Per leaf column, most bytes its decoder holds of a table that has no index of its pages, or not ours: the largest
+    /// page as stored and raw, as much again in rows that are given out, and the dictionary, read and decoded. `None`
+    /// where the index says it.
+    ///
+    /// # Errors
+    /// [`TableError::Io`]; [`TableError::Read`] where there is no page.
+    pub fn walked_page_bytes(&self) -> Result<Option<Vec<u64>>, TableError> {
+        if self.indexed {
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        for (group, chunks) in self.parquet_metadata().row_groups().iter().enumerate() {
+            bytes.resize(chunks.num_columns(), 0);
+            for (leaf, largest) in bytes.iter_mut().enumerate() {
+                let pages = self.chunk_pages(group, leaf)?;
+                let here = 2 * pages.raw + pages.stored + 3 * pages.dictionary;
+                *largest = here.max(*largest);
+            }
+        }
+        Ok(Some(bytes))
+    }
+
+    /// The pages of a chunk, from their headers.
+    pub(crate) fn chunk_pages(&self, group: usize, leaf: usize) -> Result<ChunkPages, TableError> {
+        let chunk = self.parquet_metadata().row_group(group).column(leaf);
+        let rows = self.row_group_rows(group);
+        ChunkPages::read(&self.file, chunk)?.map_err(|detail| TableError::Read {
+            path: self.path().to_owned(),
+            start: rows.start,
+            end: rows.end,
+            detail: format!("column `{}`: {detail}", chunk.column_path().string()),
+        })
+    }
+
+    /// Bytes of the longest entry of the dictionary of a column of text. Holds the dictionary meanwhile.
+    pub(crate) fn longest_entry(&self, group: usize, leaf: usize) -> Result<u64, TableError> {
+        let chunk = self.parquet_metadata().row_group(group).column(leaf);
+        let rows = self.row_group_rows(group);
+        guard(|| {
+            let file = Arc::new(self.file.clone());
+            let rows = usize::try_from(chunk.num_values()).unwrap_or(0);
+            let page = SerializedPageReader::new(file, chunk, rows, None)
+                .and_then(|mut pages| pages.get_next_page())
+                .map_err(|e| e.to_string())?;
+            let mut longest = 0;
+            if let Some(Page::DictionaryPage { buf, .. }) = page {
+                // PLAIN: each entry behind its length.
+                let mut rest = &buf[..];
+                while let Some((length, behind)) = rest.split_first_chunk() {
+                    let length = u32::from_le_bytes(*length);
+                    longest = longest.max(length.into());
+                    rest = behind.get(length as usize..).unwrap_or_default();
+                }
+            }
+            Ok(longest)
+        })
+        .map_err(|detail| TableError::Read {
+            path: self.path().to_owned(),
+            start: rows.start,
+            end: rows.end,
+            detail,
+        })
+    }
+
     /// Most bytes [`Batches`] of these options hold, for reserving ahead: two batches, and per
     /// column the largest page (compressed and not), its dictionary and a decompressor.
     ///
     /// # Errors
-    /// [`TableError::Schema`] for a column that is not there.
+    /// [`TableError::Schema`] for a column that is not there; those of reading the headers of
+    /// pages.
     pub fn reserve_bytes(&self, options: &ReadOptions) -> Result<u64, TableError> {
         let (mask, _) = self.projection(options.columns.as_deref())?;
+        let columns = match self.walked_page_bytes()? {
+            Some(columns) => columns,
+            None => self.indexed_page_bytes(),
+        };
+        let included = columns.iter().enumerate();
+        let included = included.filter(|(leaf, _)| mask.leaf_included(*leaf));
+        let pages: u64 = included.map(|(_, bytes)| bytes + DECOMPRESSOR_BYTES).sum();
+        Ok(pages + 2 * options.batch_bytes)
+    }
+
+    /// Per leaf column, the largest page (compressed and not) and its dictionary, by the index.
+    fn indexed_page_bytes(&self) -> Vec<u64> {
         let metadata = self.parquet_metadata();
-        let leaves = metadata.file_metadata().schema_descr().num_columns();
-        let mut columns = vec![0u64; leaves];
+        let mut columns = Vec::new();
+        let positive = |n: i64| u64::try_from(n).unwrap_or(0);
         for (group, chunks) in metadata.row_groups().iter().enumerate() {
+            columns.resize(chunks.num_columns(), 0);
             let index = metadata.page_index_for_row_group(group);
             for (leaf, chunk) in chunks.columns().iter().enumerate() {
-                if !mask.leaf_included(leaf) {
-                    continue;
-                }
-                let positive = |n: i64| u64::try_from(n).unwrap_or(0);
-                let (raw, stored) = (
-                    positive(chunk.uncompressed_size()),
-                    positive(chunk.compressed_size()),
-                );
-                let pages = match index.page_locations(leaf).and_then(|l| {
-                    l.iter()
-                        .map(|p| positive(i64::from(p.compressed_page_size)))
-                        .max()
-                }) {
-                    Some(largest) => {
-                        largest + (largest as f64 * raw as f64 / stored.max(1) as f64) as u64
-                    }
-                    // Writers end pages near 1 MiB.
-                    None => raw.min(1 << 20) + stored.min(1 << 20),
-                };
+                let raw = positive(chunk.uncompressed_size());
+                let stored = positive(chunk.compressed_size());
+                let pages = index.page_locations(leaf).into_iter().flatten();
+                let largest = pages.map(|p| positive(i64::from(p.compressed_page_size)));
+                let largest = largest.max().unwrap_or(0);
+                let page = largest + (largest as f64 * raw as f64 / stored.max(1) as f64) as u64;
                 let dictionary = match chunk.dictionary_page_offset() {
                     Some(_) => raw.min(1 << 20),
                     None => 0,
                 };
-                columns[leaf] = columns[leaf].max(pages + dictionary + DECOMPRESSOR_BYTES);
+                columns[leaf] = (page + dictionary).max(columns[leaf]);
             }
         }
-        Ok(columns.iter().sum::<u64>() + 2 * options.batch_bytes)
+        columns
     }
 
     fn projection(

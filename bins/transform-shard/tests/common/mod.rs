@@ -17,7 +17,7 @@ use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema};
 use halocline_cli::sidecar::Sidecar;
 use halocline_table::plan_file::{PLAN_SCHEMA, Plan, Shard};
 use halocline_table::{
-    Kind, Meta, ReadOptions, TableReader, TableWriter, WriterOptions, file_digest,
+    Kind, Meta, ReadOptions, TableReader, TableWriter, WriterOptions, file_digest, footer_digest,
 };
 
 pub(crate) const OME: &str = "FG_PHENOL_OH__OH__TO__OMe";
@@ -305,6 +305,7 @@ pub(crate) fn plan(path: &Path, library: &Path, ends: &[u64]) {
         input: library.to_owned(),
         input_rows: TableReader::open(library).unwrap().rows(),
         input_fingerprint: file_digest(library).unwrap(),
+        input_footer: footer_digest(library).unwrap(),
         smiles_column: "smiles".to_owned(),
         shards: shards.collect(),
     };

@@ -106,7 +106,7 @@ impl Batches {
             let group = self.table.starts.partition_point(|s| *s <= self.next) - 1;
             let rows = self.table.row_group_rows(group);
             let wanted = self.next..rows.end.min(self.end);
-            self.segments = self.plan(group, wanted);
+            self.segments = self.plan(group, wanted)?;
         }
         let Some(mut segment) = self.segments.pop_front() else {
             return Err(self.error(self.end, "no rows where rows were promised".to_owned()));
@@ -151,9 +151,9 @@ impl Batches {
     }
 
     /// Cuts `rows` of a row group into segments whose batches hold about `batch_bytes`.
-    fn plan(&self, group: usize, rows: Range<u64>) -> VecDeque<Segment> {
+    fn plan(&self, group: usize, rows: Range<u64>) -> Result<VecDeque<Segment>, TableError> {
         let most = self.options.batch_rows.max(1);
-        let densities = Densities::of(&self.table, group, &self.mask);
+        let densities = Densities::of(&self.table, group, &self.mask)?;
         let first = self.table.starts[group];
         let mut segments: VecDeque<Segment> = VecDeque::new();
         let mut at = rows.start;
@@ -180,7 +180,7 @@ impl Batches {
             }
             at = until;
         }
-        segments
+        Ok(segments)
     }
 
     fn read(&mut self) -> Result<RecordBatch, TableError> {
