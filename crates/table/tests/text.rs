@@ -306,3 +306,34 @@ fn a_header_of_too_many_columns_is_refused() {
         }
     }
 }
+
+#[test]
+fn a_float_has_all_digits_that_were_written() {
+    for (value, float) in [
+        ("0.5", true),
+        ("1.10", true),
+        ("0.0", true),
+        ("1e-7", true),
+        ("100000000000000000000000.0", true),
+        ("0.30000000000000004", true),
+        ("1.7976931348623157e308", true),
+        ("2.2250738585072014e-308", true),
+        ("5e-324", true),
+        ("0.10000000000000000001", false),
+        ("0.12345678901234567", false),
+        ("123456789012345678.5", false),
+        ("1e-400", false),
+        ("1.23456789e-320", false),
+    ] {
+        let (_dir, path) = file("a.tsv", format!("smiles\tx\nC\t{value}\n").as_bytes());
+        let mut reader = RecordReader::open(&path, Format::Tsv, None, 24).unwrap();
+        let mut types = ColumnTypes::new(2, 0);
+        while let Some(record) = reader.next_record().unwrap() {
+            if let Record::Row { fields, .. } = record {
+                types.see(fields);
+            }
+        }
+        let found = types.schema(reader.columns()).field(1).data_type().clone();
+        assert_eq!(found == DataType::Float64, float, "{value}: {found}");
+    }
+}

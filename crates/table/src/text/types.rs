@@ -5,7 +5,8 @@
 //! - int64: every value is an integer written the one way int64 prints it (no `+`, no leading
 //!   zeros), so an identifier like `00123` stays text;
 //! - float64: every value is a finite decimal number without leading zeros, and at least one is not
-//!   an integer; integers among them are exact in float64;
+//!   an integer; integers among them are exact in float64, and so are the digits of the others (not
+//!   their notation: `1.10` is the number 1.1);
 //! - utf8: everything else, and columns without any value.
 //!
 //! An empty field is null. The SMILES column is utf8, not null.
@@ -111,8 +112,30 @@ fn classify(value: &str) -> Seen {
         .bytes()
         .all(|b| matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));
     match value.parse::<f64>() {
-        Ok(number) if plain && number.is_finite() && !digits.ends_with('.') => Seen::Float,
+        Ok(number)
+            if plain
+                && number.is_finite()
+                && !digits.ends_with('.')
+                && keeps_digits(digits, number) =>
+        {
+            Seen::Float
+        }
         _ => Seen::Text,
+    }
+}
+
+/// Has `number` all digits that were written? Up to 15 always; beyond, when they are those it is told apart by.
+fn keeps_digits(written: &str, number: f64) -> bool {
+    let significant = |text: &str| -> String {
+        let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
+        let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+        digits.trim_matches('0').to_owned()
+    };
+    // Below the smallest normal number digits are fewer.
+    let small = number.abs() < f64::MIN_POSITIVE;
+    (written.len() <= 16 && !small) || {
+        let digits = significant(written);
+        (digits.len() <= 15 && !small) || digits == significant(&format!("{number:e}"))
     }
 }
 
