@@ -186,6 +186,46 @@ fn configuration_mistakes_are_refused_before_anything_runs() {
     assert!(text.contains(command), "{text}");
 }
 
+/// A configuration of one's own is the whole configuration, as it is to halo-drive: what it leaves out is left out.
+#[test]
+fn a_named_configuration_takes_nothing_from_the_shipped_one() {
+    let bench = bench();
+    let shipped = std::fs::read_to_string(bench.path("configs/pipeline.yaml")).unwrap();
+    let (kept, end) = shipped.rsplit_once("  keep: [id, class]").unwrap();
+    bench.set("mine.yaml", &format!("{kept}{end}"));
+    let commands = |args: &[&str]| {
+        let args = [&["-n", "-p"], args].concat();
+        let text = said(&mut bench.snakemake(&args), 0);
+        let all = text.lines().filter(|l| l.contains("halo-transform-shard"));
+        let transforms = all.filter(|l| l.contains("work/transforms/"));
+        let found: Vec<String> = transforms.map(str::to_owned).collect();
+        assert_eq!(found.len(), 2, "{text}");
+        (found[0].clone(), text)
+    };
+    let (transform, text) = commands(&["--configfile", "mine.yaml"]);
+    assert!(!transform.contains("--keep"), "{transform}");
+    assert!(text.contains("/mine.yaml --results results"), "{text}");
+    // Values of the command line go over it, and over the shipped one when none is named.
+    let (transform, text) = commands(&["--configfile", "mine.yaml", "--config", "results=mine"]);
+    assert!(!transform.contains("--keep"), "{transform}");
+    assert!(text.contains("mine/work/pipeline.json"), "{text}");
+    let (transform, text) = commands(&["--config", "results=theirs"]);
+    assert!(transform.contains("--keep id --keep class"), "{transform}");
+    assert!(text.contains("theirs/work/pipeline.json"), "{text}");
+    // Of several, each goes over those before it.
+    bench.set("more.yaml", "transform: {keep: [class]}\n");
+    let (transform, text) = commands(&["--configfile", "mine.yaml", "more.yaml"]);
+    assert!(transform.contains("--keep class"), "{transform}");
+    assert!(!transform.contains("--keep id"), "{transform}");
+    assert!(text.contains("results/work/pipeline.json"), "{text}");
+    // A part is no configuration.
+    let text = said(
+        &mut bench.snakemake(&["-n", "--configfile", "more.yaml"]),
+        1,
+    );
+    assert!(text.contains("is a required property"), "{text}");
+}
+
 #[test]
 fn schema_and_halo_drive_agree_on_what_a_configuration_is() {
     let bench = bench();
