@@ -279,6 +279,21 @@ fn keys_follow_content_and_versions_but_not_limits_or_cuts() {
     );
 }
 
+/// The plan of a library's shards names the file; what is made of it has the same bytes, wherever it lies.
+#[test]
+fn a_library_elsewhere_is_cut_again_and_not_transformed_again() {
+    let at = |path: &str| {
+        let library = format!("\nlibraries:\n  lipid: {{1: {path}}}\n\nresults:");
+        let config = config(&shipped().replace("\nresults:", &library));
+        let mut facts = facts(&config);
+        facts.inputs.insert(path.into(), "the same content".into());
+        build(&config, &facts).unwrap()
+    };
+    let (before, after) = (at("/data/old.parquet"), at("/data/new.parquet"));
+    let split = BTreeSet::from(["split_library/lipid-1X".to_owned()]);
+    assert_eq!(changed(&before, &after), split);
+}
+
 fn tables_of(released: &halocline_plan::ShardTables) -> Vec<String> {
     let text = |p: std::path::PathBuf| p.to_string_lossy().into_owned();
     released.paths().map(text).collect()

@@ -224,3 +224,29 @@ fn a_version_that_cannot_be_had_makes_nothing_stale() {
     bench.remove("mute");
     assert!(bench.expect(0, "run").contains("nothing to do"));
 }
+
+#[test]
+fn a_library_that_was_moved_is_read_where_it_is_now() {
+    let bench = bench();
+    bench.set("old.parquet", "library");
+    let at = |path: &str| format!("libraries:\n  lipid: {{1: {path}}}\nresults: results");
+    bench.edit("pipeline.yaml", "results: results", &at("old.parquet"));
+    bench.expect(0, "run");
+    std::fs::rename(bench.path("old.parquet"), bench.path("new.parquet")).unwrap();
+    bench.edit("pipeline.yaml", "old.parquet", "new.parquet");
+    assert!(bench.expect(0, "run").contains("nothing to do"));
+    bench.calls();
+    // The plan of its shards names the file: what has to be transformed again needs it made again.
+    bench.remove("results/transforms/lipid-1X_FG_CARBOXYL__COOH__TO__COCl/products.parquet");
+    let text = bench.expect(0, "run --dry-run");
+    assert!(
+        text.contains("library path changed (old.parquet -> new.parquet)"),
+        "{text}"
+    );
+    bench.expect(0, "run");
+    let calls = bench.calls();
+    assert!(
+        calls.len() == 3 && calls[1].starts_with("halo-split new.parquet"),
+        "{calls:?}"
+    );
+}

@@ -38,6 +38,8 @@ impl Builder<'_> {
             cost: library.rows * cost::PER_MERGED_ROW / 4.0,
             provenance: map([
                 (library.origin.0.as_str(), library.origin.1.clone()),
+                // The plan names the file, and batches read the file that it names.
+                ("library path", library.path.clone()),
                 ("shards", shards.to_string()),
             ]),
             ..Draft::default()
