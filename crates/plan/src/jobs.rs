@@ -51,6 +51,18 @@ pub enum PlanError {
     /// More jobs than an engine can take.
     #[error("{0} jobs; at most {MAX_JOBS} are planned\nhint: raise `shards_per_batch`")]
     TooManyJobs(usize),
+    /// Class and rule names that make one name together, so that the jobs would write the same files.
+    #[error(
+        "the job `{id}` would be of {first} and of {second}, and both would write the same files\nhint: rename one of them"
+    )]
+    SameJob {
+        /// The name of both.
+        id: String,
+        /// Class and rule of one.
+        first: String,
+        /// Class and rule of the other.
+        second: String,
+    },
     /// The configuration needs an input table and has none.
     #[error("no input table")]
     NoInput,
@@ -108,6 +120,7 @@ pub fn build(config: &Config, facts: &Facts) -> Result<JobTable, PlanError> {
     if builder.jobs.len() > MAX_JOBS {
         return Err(PlanError::TooManyJobs(builder.jobs.len()));
     }
+    all_different(&builder.jobs)?;
     Ok(JobTable {
         schema: SCHEMA.to_owned(),
         tool_version: facts.tool_version.clone(),
@@ -115,6 +128,27 @@ pub fn build(config: &Config, facts: &Facts) -> Result<JobTable, PlanError> {
         results: text(&config.results),
         jobs: builder.jobs,
     })
+}
+
+/// No two jobs have the same id. Names of classes and rules may hold what joins them: class `a` with rule `b-1X_c` and
+/// class `a-1X_b` with rule `c` are both `a-1X_b-1X_c`.
+fn all_different(jobs: &[Job]) -> Result<(), PlanError> {
+    let whose = |job: &Job| match (&job.class, &job.rule) {
+        (Some(class), Some(rule)) => format!("class `{class}` with rule `{rule}`"),
+        (Some(class), None) => format!("class `{class}`"),
+        (None, _) => "the whole pipeline".to_owned(),
+    };
+    let mut known: BTreeMap<&str, &Job> = BTreeMap::new();
+    for job in jobs {
+        if let Some(other) = known.insert(&job.id, job) {
+            return Err(PlanError::SameJob {
+                id: job.id.clone(),
+                first: whose(other),
+                second: whose(job),
+            });
+        }
+    }
+    Ok(())
 }
 
 struct Builder<'a> {

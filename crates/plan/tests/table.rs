@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use halocline_plan::{Config, Facts, JobTable, Scale, Step, build, input_files};
+use halocline_plan::{Config, Facts, JobTable, PlanError, Scale, Step, build, input_files};
 
 fn root() -> String {
     format!("{}/../..", env!("CARGO_MANIFEST_DIR"))
@@ -292,6 +292,44 @@ fn a_library_elsewhere_is_cut_again_and_not_transformed_again() {
     let (before, after) = (at("/data/old.parquet"), at("/data/new.parquet"));
     let split = BTreeSet::from(["split_library/lipid-1X".to_owned()]);
     assert_eq!(changed(&before, &after), split);
+}
+
+/// Ready 1X libraries of these classes, and one rule for each: what the plan says to it.
+fn with_rules(pairs: [(&str, &str); 2]) -> Result<JobTable, PlanError> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("transforms.yaml");
+    let rule = |(class, name): (&str, &str)| {
+        format!("  - name: {name}\n    scope_classes: [{class}]\n    smirks: \"[O:1]>>[O:1]C\"\n")
+    };
+    std::fs::write(&file, format!("transforms:\n{}", pairs.map(rule).concat())).unwrap();
+    let classes = BTreeSet::from(pairs.map(|(class, _)| class));
+    let library = |class: &&str| format!("\n  {class}: {{1: /data/{class}.parquet}}");
+    let libraries: String = classes.iter().map(library).collect();
+    let names: Vec<&str> = classes.into_iter().collect();
+    let text = shipped()
+        .replace("configs/transforms.yaml", &file.to_string_lossy())
+        .replace(
+            "[polyphenol, terpenoid, alkaloid, lipid, aa_peptide, other]",
+            &format!("[{}]", names.join(", ")),
+        )
+        .replace("depths: [1, 2]", "depths: [1]")
+        .replace("\nresults:", &format!("\nlibraries:{libraries}\nresults:"));
+    let config = config(&text);
+    build(&config, &facts(&config))
+}
+
+#[test]
+fn two_jobs_of_one_name_are_refused() {
+    let error = with_rules([("polyphenol", "r-1X_q"), ("polyphenol-1X_r", "q")]).unwrap_err();
+    let text = error.to_string();
+    for part in [
+        "`merge/polyphenol-1X_r-1X_q`",
+        "class `polyphenol` with rule `r-1X_q`",
+        "class `polyphenol-1X_r` with rule `q`",
+    ] {
+        assert!(text.contains(part), "{part} is not in: {text}");
+    }
+    with_rules([("polyphenol", "r-1X_q"), ("polyphenol-1X_r", "q2")]).unwrap();
 }
 
 fn tables_of(released: &halocline_plan::ShardTables) -> Vec<String> {
