@@ -51,6 +51,16 @@ pub enum PlanError {
     /// More jobs than an engine can take.
     #[error("{0} jobs; at most {MAX_JOBS} are planned\nhint: raise `shards_per_batch`")]
     TooManyJobs(usize),
+    /// A rule with the name of a table that every shard has.
+    #[error(
+        "the rule `{rule}` of class `{class}` cannot be called so: `{rule}.parquet` is the table of rejected rows\nhint: give it another name"
+    )]
+    RuleName {
+        /// The rule.
+        rule: String,
+        /// A class in its scope.
+        class: String,
+    },
     /// Class and rule names that make one name together, so that the jobs would write the same files.
     #[error(
         "the job `{id}` would be of {first} and of {second}, and both would write the same files\nhint: rename one of them"

@@ -103,3 +103,21 @@ fn kept_intermediates_stay_until_they_are_not_to_be_kept() {
     assert!(bench.expect(0, "run").contains("nothing to do"));
     assert_eq!(shard_tables(&bench), Vec::<PathBuf>::new());
 }
+
+/// A rule's table is its name and `.parquet`, also when the name ends so.
+#[test]
+fn rules_called_like_files_are_rules_like_any_other() {
+    let bench = bench();
+    let before = "name: FG_CARBOXYL__COOH__TO__COCl\n";
+    let after = "name: FG_CARBOXYL__COOH__TO__COCl.parquet\n";
+    bench.edit("transforms.yaml", before, after);
+    bench.expect(0, "run");
+    assert!(bench.expect(0, "run").contains("nothing to do"));
+    assert_eq!(shard_tables(&bench), Vec::<PathBuf>::new());
+    bench.edit("transforms.yaml", after, "name: rejects\n");
+    let text = bench.expect(2, "plan");
+    assert!(
+        text.contains("rule `rejects` of class `lipid`") && text.contains("another name"),
+        "{text}"
+    );
+}

@@ -8,6 +8,9 @@ use super::shards::{Merge, Shards};
 use super::{Builder, PlanError, rules_print, text};
 use crate::{Step, cost};
 
+/// The table of rejected rows, which halo-transform-shard writes beside one table per rule.
+const REJECTS: &str = "rejects";
+
 impl Builder<'_> {
     /// Split, transform batches, and per rule a merge and a validation.
     pub(super) fn transforms(
@@ -16,6 +19,12 @@ impl Builder<'_> {
         rules: &[Reaction],
     ) -> Result<(), PlanError> {
         let (class, depth, name) = (library.class.as_str(), library.depth, library.name.as_str());
+        if let Some(rule) = rules.iter().find(|rule| rule.id == REJECTS) {
+            return Err(PlanError::RuleName {
+                rule: rule.id.clone(),
+                class: class.to_owned(),
+            });
+        }
         let shards = self.config.transform.shards(name);
         let folder = format!("{}/work/plans/{name}", self.results);
         let plan = format!("{folder}/plan.json");
