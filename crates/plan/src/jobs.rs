@@ -61,6 +61,18 @@ pub enum PlanError {
         /// A class in its scope.
         class: String,
     },
+    /// The transforms are to keep a column that halogenation drops.
+    #[error(
+        "`transform.keep` names `{column}`, which the library `{library}` will not have: it is made here, with the columns of `halogenate.keep`: {kept}\nhint: name it in `halogenate.keep` too, or leave it out of `transform.keep`"
+    )]
+    NotKept {
+        /// The column.
+        column: String,
+        /// The first library without it.
+        library: String,
+        /// What halogenation keeps.
+        kept: String,
+    },
     /// Class and rule names that make one name together, so that the jobs would write the same files.
     #[error(
         "the job `{id}` would be of {first} and of {second}, and both would write the same files\nhint: rename one of them"

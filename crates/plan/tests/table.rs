@@ -294,6 +294,38 @@ fn a_library_elsewhere_is_cut_again_and_not_transformed_again() {
     assert_eq!(changed(&before, &after), split);
 }
 
+/// A library made here has the columns that halogenation kept; of a ready one the plan does not know.
+#[test]
+fn what_the_transforms_keep_is_kept_by_the_halogenation() {
+    let (line, with) = (
+        "  keep: [id, class]\n  # shards_for",
+        "  keep: [id, source]\n  # shards_for",
+    );
+    let text = shipped().replace(line, with);
+    let refused = |text: &str| {
+        let config = config(text);
+        build(&config, &facts(&config)).unwrap_err().to_string()
+    };
+    let error = refused(&text);
+    for part in [
+        "`transform.keep` names `source`",
+        "`polyphenol-1X`",
+        "`halogenate.keep`: id, class",
+    ] {
+        assert!(error.contains(part), "{part} is not in: {error}");
+    }
+    let all = "classes: [polyphenol, terpenoid, alkaloid, lipid, aa_peptide, other]";
+    let ready = |classes: &str| {
+        let lipid = "\nlibraries:\n  lipid: {1: /data/l1.parquet, 2: /data/l2.parquet}\nresults:";
+        text.replace("\nresults:", lipid)
+            .replace(all, &format!("classes: {classes}"))
+    };
+    // a class without transform rules is kept as it is
+    table(&ready("[lipid, other]"));
+    let error = refused(&ready("[lipid, alkaloid]"));
+    assert!(error.contains("`alkaloid-1X`"), "{error}");
+}
+
 /// Ready 1X libraries of these classes, and one rule for each: what the plan says to it.
 fn with_rules(pairs: [(&str, &str); 2]) -> Result<JobTable, PlanError> {
     let dir = tempfile::tempdir().unwrap();

@@ -25,7 +25,19 @@ impl Builder<'_> {
                 class: class.to_owned(),
             });
         }
-        let shards = self.config.transform.shards(name);
+        let (halogenate, transform) = (&self.config.halogenate, &self.config.transform);
+        let dropped = |column: &&String| !halogenate.keep.contains(column);
+        if library.job.is_some()
+            && let Some(column) = transform.keep.iter().find(dropped)
+        {
+            let kept = halogenate.keep.join(", ");
+            return Err(PlanError::NotKept {
+                column: column.clone(),
+                library: name.to_owned(),
+                kept: if kept.is_empty() { "none".into() } else { kept },
+            });
+        }
+        let shards = transform.shards(name);
         let folder = format!("{}/work/plans/{name}", self.results);
         let plan = format!("{folder}/plan.json");
         let split = self.push(Draft {
