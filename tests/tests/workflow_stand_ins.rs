@@ -151,6 +151,25 @@ fn a_failure_is_reported_and_the_rest_is_done() {
     assert!(std::fs::metadata(bench.path("report.html")).unwrap().len() > 10_000);
 }
 
+/// Snakemake compares no digests; it says who does.
+#[test]
+fn damage_of_equal_size_is_not_there_for_good() {
+    let bench = bench();
+    run(&mut bench.snakemake(&["--cores", "4", "--until", "transform"]));
+    let shard = "results/work/transforms/lipid-1X/1x1/batch-0000/shard-00000";
+    let table = format!("{shard}/FG_CARBOXYL__COOH__TO__COCl.parquet");
+    bench.set(&table, "tabel\n");
+    let text = said(&mut bench.snakemake(&["--cores", "4"]), 1);
+    let (drive, args) = (
+        "halo-drive",
+        "run --config configs/pipeline.yaml --checksums",
+    );
+    let hint = format!("halocline: a job read what broke a contract; `{drive} {args}` ");
+    assert!(text.contains(&hint), "{text}");
+    run(&mut bench.drive(args));
+    assert_eq!(would_run(&bench), BTreeMap::new());
+}
+
 #[test]
 fn configuration_mistakes_are_refused_before_anything_runs() {
     let bench = bench();

@@ -97,7 +97,8 @@ def lock(table):
 class JobTable:
     """Jobs by step and name."""
 
-    def __init__(self, table):
+    def __init__(self, table, config="configs/pipeline.yaml"):
+        self.config = config
         self.results = table["results"]
         self.lock = table["lock"]
         self.jobs = {(job["step"], job["name"]): job for job in table["jobs"]}
@@ -117,7 +118,7 @@ class JobTable:
         )
         if done.returncode != 0:
             raise PlanError(done.stderr.strip() or f"`{shlex.join(command)}` ended with {done.returncode} and said nothing")
-        return cls(json.loads(done.stdout))
+        return cls(json.loads(done.stdout), config)
 
     def job(self, step, name):
         try:
@@ -150,10 +151,16 @@ class JobTable:
         """One line for each job that ran after `since` (seconds) and is not recorded as complete; then how many were not
         reached because of them."""
         open_jobs = [j for j in self.jobs.values() if not os.path.exists(record_file(self.results, j["id"]))]
-        failed = [job for job in open_jobs if is_newer(job["log"], since)]
-        lines = [f"failed: {job['id']}: {last_words(job['log'])}; log: {job['log']}" for job in failed]
+        failed = [(job, last_words(job["log"])) for job in open_jobs if is_newer(job["log"], since)]
+        lines = [f"failed: {job['id']}: {words}; log: {job['log']}" for job, words in failed]
         waiting = len(open_jobs) - len(failed)
-        return lines + ([f"not done because of that: {waiting} jobs"] if failed and waiting else [])
+        if failed and waiting:
+            lines.append(f"not done because of that: {waiting} jobs")
+        # Digests of what is there are not compared here.
+        if any(job.get("needs") and ": broken: " in words for job, words in failed):
+            check = shlex.join(["halo-drive", "run", "--config", self.config, "--checksums"])
+            lines.append(f"a job read what broke a contract; `{check}` finds files that were damaged since they were made, and makes them again")
+        return lines
 
     def inputs(self, job):
         """Input files by role, with the records of the jobs that make them under `records`.
