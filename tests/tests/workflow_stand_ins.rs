@@ -151,6 +151,55 @@ fn a_failure_is_reported_and_the_rest_is_done() {
     assert!(std::fs::metadata(bench.path("report.html")).unwrap().len() > 10_000);
 }
 
+/// A forced job whose inputs went with its products would have its outputs removed, and then fail.
+#[test]
+fn steps_that_cannot_be_forced_are_refused() {
+    let bench = bench();
+    // From nothing everything can be.
+    assert_eq!(
+        run(&mut bench.snakemake(&["--cores", "16", "--forceall"]))
+            .status
+            .code(),
+        Some(0)
+    );
+    bench.calls();
+    let folder = "results/transforms/lipid-1X_FG_CARBOXYL__COOH__TO__COCl";
+    let product = format!("{folder}/products.parquet");
+    let refused = |args: &[&str]| {
+        let text = said(&mut bench.snakemake(&[&["--cores", "16"], args].concat()), 1);
+        assert!(
+            text.contains("cannot be forced: `results/work/")
+                && text.contains("delete `results/")
+                && text.contains("and start without -R, -f and -F"),
+            "{args:?}: {text}"
+        );
+        assert_eq!(bench.calls().len(), 0, "{args:?}");
+        assert!(bench.path(&product).exists(), "{args:?}");
+    };
+    refused(&["--forcerun", "merge"]);
+    refused(&["--forcerun", "merge_library"]);
+    refused(&["--forcerun", product.as_str()]);
+    refused(&["--force", product.as_str()]);
+    // What is said to be done instead.
+    bench.remove(&product);
+    let again = [("halo-transform-shard", 1), ("halo-dedup-merge", 1)];
+    assert_eq!(run_all(&bench), counts(again));
+    // What has its inputs still, or is given them again, can be forced.
+    let forced = |args: &[&str]| {
+        run(&mut bench.snakemake(&[&["--cores", "16"], args].concat()));
+        bench.calls().len()
+    };
+    let all_forced = forced(&["--forceall"]);
+    assert_eq!(all_forced, JOBS);
+    assert_eq!(forced(&["--forcerun", "validate"]), 21);
+    assert_eq!(forced(&["--forcerun", "transform"]), 2);
+    assert_eq!(forced(&["--force", "report"]), 1);
+    // Not when the jobs before it are no longer known to be complete.
+    std::fs::remove_dir_all(bench.path("results/work/plans")).unwrap();
+    refused(&["--forceall"]);
+    refused(&["--forcerun", "transform"]);
+}
+
 /// Snakemake compares no digests; it says who does.
 #[test]
 fn damage_of_equal_size_is_not_there_for_good() {

@@ -68,7 +68,12 @@ RUN = (
 onstart:
     # Not in a dry run; and a job on a cluster, which is a Snakemake too, must not wait for the one that started it.
     if workflow.is_main_process:
+        # -R names rules and files; so do the targets with -f, and -F forces everything.
+        forced = set(workflow.dag_settings.forcerun)
+        if workflow.dag_settings.forcetargets:
+            forced |= set(workflow.dag_settings.targets)
         try:
+            PLAN.refuse_in_vain(forced, everything=workflow.dag_settings.forceall)
             jobtable.lock(PLAN)
         except jobtable.PlanError as error:
             raise WorkflowError(str(error)) from None

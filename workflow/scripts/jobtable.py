@@ -162,6 +162,34 @@ class JobTable:
             lines.append(f"a job read what broke a contract; `{check}` finds files that were damaged since they were made, and makes them again")
         return lines
 
+    def refuse_in_vain(self, names, everything=False):
+        """Refuses a forced run (`names`: of rules or files) that cannot end well.
+
+        What complete jobs read may be gone, and only jobs that are not complete bring it back. Snakemake would remove the
+        outputs of a forced job first.
+        """
+        files = {os.path.abspath(name) for name in names}
+        jobs = [job for job in self.jobs.values() if everything or job["step"] in names or files & self.written_by(job)]
+        forced = {job["id"] for job in jobs}
+        for job in jobs:
+            # The report reads what is there.
+            if not is_complete(job) or job["step"] == "report":
+                continue
+            needs = [self.by_id[need] for need in job["needs"]]
+            made_again = needs and all(need["id"] in forced and is_complete(need) for need in needs)
+            gone = None if made_again else first_gone(job)
+            if gone:
+                output = next(iter(job["outputs"].values()))[0]
+                raise PlanError(
+                    f"{job['id']} cannot be forced: `{gone}`, which it reads, was removed when nothing needed it any more, and "
+                    "only a job that is not complete brings it back; delete "
+                    f"`{output}`, or whatever else is to be made again, and start without -R, -f and -F"
+                )
+
+    def written_by(self, job):
+        files = [path for paths in job["outputs"].values() for path in paths]
+        return {os.path.abspath(path) for path in [*files, record_file(self.results, job["id"])]}
+
     def inputs(self, job):
         """Input files by role, with the records of the jobs that make them under `records`.
 
@@ -172,6 +200,17 @@ class JobTable:
         if is_complete(job):
             files = {role: [p for p in paths if os.path.exists(p)] for role, paths in files.items()}
         return {role: paths for role, paths in files.items() if paths}
+
+
+def first_gone(job):
+    """The first file that a job reads and that is not there, or nothing."""
+    tables = job["shard_tables"]
+    read = [path for paths in job["inputs"].values() for path in paths]
+    if tables:
+        for shard in range(tables["shards"]):
+            folder = f"{tables['folder']}/batch-{shard // tables['shards_per_batch']:04}/shard-{shard:05}"
+            read += [f"{folder}/{table}" for table in tables["tables"]]
+    return next((path for path in read if not os.path.exists(path)), None)
 
 
 def record_file(results, job_id):
