@@ -151,6 +151,22 @@ fn a_failure_is_reported_and_the_rest_is_done() {
     assert!(std::fs::metadata(bench.path("report.html")).unwrap().len() > 10_000);
 }
 
+#[test]
+fn tables_of_an_earlier_plan_are_named() {
+    let bench = bench();
+    run(&mut bench.drive("run"));
+    bench.edit("pipeline.yaml", "[lipid, aa_peptide]", "[aa_peptide]");
+    let text = said(&mut bench.snakemake(&["--dry-run"]), 0);
+    let lines = text.lines().filter(|l| l.starts_with("not in the plan: "));
+    let lines: Vec<&str> = lines.collect();
+    assert_eq!(lines.len(), 6, "{text}");
+    let library = "not in the plan: results/library/lipid-1X/products.parquet";
+    assert_eq!(
+        (lines[0], lines[5]),
+        (library, "not in the plan: 2 more tables")
+    );
+}
+
 /// A forced job whose inputs went with its products would have its outputs removed, and then fail.
 #[test]
 fn steps_that_cannot_be_forced_are_refused() {
@@ -166,7 +182,10 @@ fn steps_that_cannot_be_forced_are_refused() {
     let folder = "results/transforms/lipid-1X_FG_CARBOXYL__COOH__TO__COCl";
     let product = format!("{folder}/products.parquet");
     let refused = |args: &[&str]| {
-        let text = said(&mut bench.snakemake(&[&["--cores", "16"], args].concat()), 1);
+        let text = said(
+            &mut bench.snakemake(&[&["--cores", "16"], args].concat()),
+            1,
+        );
         assert!(
             text.contains("cannot be forced: `results/work/")
                 && text.contains("delete `results/")

@@ -25,7 +25,7 @@ use crate::record::Subject;
 use crate::schedule::{Schedule, Standing};
 use crate::sources::Changed;
 use crate::status::Journal;
-use crate::{record, select, show};
+use crate::{record, select, show, strays};
 
 /// First pause before a retry; each further one is four times as long, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -69,6 +69,7 @@ pub(crate) fn run(args: &RunArgs, budget: &Budget) -> anyhow::Result<Outcome> {
             "nothing to do: all {} results are complete\n",
             work.targets.len()
         ))?;
+        show::print(&strays::lines(&strays::find(table)))?;
         return Ok(Outcome::Done);
     }
     if args.dry_run {
@@ -113,6 +114,7 @@ pub(crate) fn run(args: &RunArgs, budget: &Budget) -> anyhow::Result<Outcome> {
     run.journal.end();
     if !children::stopping() {
         release_leftovers(table);
+        show::print(&strays::lines(&strays::find(table)))?;
     }
     drop(lock);
     drop(busy);
