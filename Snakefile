@@ -5,7 +5,10 @@ from snakemake.utils import min_version
 min_version("9.0")
 
 
-configfile: "configs/pipeline.yaml"
+# A configuration that is named is the whole of it; Snakemake would fill its gaps from this one.
+if not workflow.overwrite_configfiles:
+
+    configfile: "configs/pipeline.yaml"
 
 
 # Inert unless run with `--sdm apptainer`: the tools are the binaries of this repository.

@@ -152,6 +152,93 @@ fn a_failure_is_reported_and_the_rest_is_done() {
 }
 
 #[test]
+fn tables_of_an_earlier_plan_are_named() {
+    let bench = bench();
+    run(&mut bench.drive("run"));
+    bench.edit("pipeline.yaml", "[lipid, aa_peptide]", "[aa_peptide]");
+    let text = said(&mut bench.snakemake(&["--dry-run"]), 0);
+    let lines = text.lines().filter(|l| l.starts_with("not in the plan: "));
+    let lines: Vec<&str> = lines.collect();
+    assert_eq!(lines.len(), 6, "{text}");
+    let library = "not in the plan: results/library/lipid-1X/products.parquet";
+    assert_eq!(
+        (lines[0], lines[5]),
+        (library, "not in the plan: 2 more tables")
+    );
+}
+
+/// A forced job whose inputs went with its products would have its outputs removed, and then fail.
+#[test]
+fn steps_that_cannot_be_forced_are_refused() {
+    let bench = bench();
+    // From nothing everything can be.
+    assert_eq!(
+        run(&mut bench.snakemake(&["--cores", "16", "--forceall"]))
+            .status
+            .code(),
+        Some(0)
+    );
+    bench.calls();
+    let folder = "results/transforms/lipid-1X_FG_CARBOXYL__COOH__TO__COCl";
+    let product = format!("{folder}/products.parquet");
+    let refused = |args: &[&str]| {
+        let text = said(
+            &mut bench.snakemake(&[&["--cores", "16"], args].concat()),
+            1,
+        );
+        assert!(
+            text.contains("cannot be forced: `results/work/")
+                && text.contains("delete `results/")
+                && text.contains("and start without -R, -f and -F"),
+            "{args:?}: {text}"
+        );
+        assert_eq!(bench.calls().len(), 0, "{args:?}");
+        assert!(bench.path(&product).exists(), "{args:?}");
+    };
+    refused(&["--forcerun", "merge"]);
+    refused(&["--forcerun", "merge_library"]);
+    refused(&["--forcerun", product.as_str()]);
+    refused(&["--force", product.as_str()]);
+    // What is said to be done instead.
+    bench.remove(&product);
+    let again = [("halo-transform-shard", 1), ("halo-dedup-merge", 1)];
+    assert_eq!(run_all(&bench), counts(again));
+    // What has its inputs still, or is given them again, can be forced.
+    let forced = |args: &[&str]| {
+        run(&mut bench.snakemake(&[&["--cores", "16"], args].concat()));
+        bench.calls().len()
+    };
+    let all_forced = forced(&["--forceall"]);
+    assert_eq!(all_forced, JOBS);
+    assert_eq!(forced(&["--forcerun", "validate"]), 21);
+    assert_eq!(forced(&["--forcerun", "transform"]), 2);
+    assert_eq!(forced(&["--force", "report"]), 1);
+    // Not when the jobs before it are no longer known to be complete.
+    std::fs::remove_dir_all(bench.path("results/work/plans")).unwrap();
+    refused(&["--forceall"]);
+    refused(&["--forcerun", "transform"]);
+}
+
+/// Snakemake compares no digests; it says who does.
+#[test]
+fn damage_of_equal_size_is_not_there_for_good() {
+    let bench = bench();
+    run(&mut bench.snakemake(&["--cores", "4", "--until", "transform"]));
+    let shard = "results/work/transforms/lipid-1X/1x1/batch-0000/shard-00000";
+    let table = format!("{shard}/FG_CARBOXYL__COOH__TO__COCl.parquet");
+    bench.set(&table, "tabel\n");
+    let text = said(&mut bench.snakemake(&["--cores", "4"]), 1);
+    let (drive, args) = (
+        "halo-drive",
+        "run --config configs/pipeline.yaml --checksums",
+    );
+    let hint = format!("halocline: a job read what broke a contract; `{drive} {args}` ");
+    assert!(text.contains(&hint), "{text}");
+    run(&mut bench.drive(args));
+    assert_eq!(would_run(&bench), BTreeMap::new());
+}
+
+#[test]
 fn configuration_mistakes_are_refused_before_anything_runs() {
     let bench = bench();
     let text = said(&mut bench.snakemake(&["-n", "--config", "bogus_key=1"]), 1);
@@ -184,6 +271,46 @@ fn configuration_mistakes_are_refused_before_anything_runs() {
     );
     let command = "--config elsewhere/work/pipeline.json --results elsewhere";
     assert!(text.contains(command), "{text}");
+}
+
+/// A configuration of one's own is the whole configuration, as it is to halo-drive: what it leaves out is left out.
+#[test]
+fn a_named_configuration_takes_nothing_from_the_shipped_one() {
+    let bench = bench();
+    let shipped = std::fs::read_to_string(bench.path("configs/pipeline.yaml")).unwrap();
+    let (kept, end) = shipped.rsplit_once("  keep: [id, class]").unwrap();
+    bench.set("mine.yaml", &format!("{kept}{end}"));
+    let commands = |args: &[&str]| {
+        let args = [&["-n", "-p"], args].concat();
+        let text = said(&mut bench.snakemake(&args), 0);
+        let all = text.lines().filter(|l| l.contains("halo-transform-shard"));
+        let transforms = all.filter(|l| l.contains("work/transforms/"));
+        let found: Vec<String> = transforms.map(str::to_owned).collect();
+        assert_eq!(found.len(), 2, "{text}");
+        (found[0].clone(), text)
+    };
+    let (transform, text) = commands(&["--configfile", "mine.yaml"]);
+    assert!(!transform.contains("--keep"), "{transform}");
+    assert!(text.contains("/mine.yaml --results results"), "{text}");
+    // Values of the command line go over it, and over the shipped one when none is named.
+    let (transform, text) = commands(&["--configfile", "mine.yaml", "--config", "results=mine"]);
+    assert!(!transform.contains("--keep"), "{transform}");
+    assert!(text.contains("mine/work/pipeline.json"), "{text}");
+    let (transform, text) = commands(&["--config", "results=theirs"]);
+    assert!(transform.contains("--keep id --keep class"), "{transform}");
+    assert!(text.contains("theirs/work/pipeline.json"), "{text}");
+    // Of several, each goes over those before it.
+    bench.set("more.yaml", "transform: {keep: [class]}\n");
+    let (transform, text) = commands(&["--configfile", "mine.yaml", "more.yaml"]);
+    assert!(transform.contains("--keep class"), "{transform}");
+    assert!(!transform.contains("--keep id"), "{transform}");
+    assert!(text.contains("results/work/pipeline.json"), "{text}");
+    // A part is no configuration.
+    let text = said(
+        &mut bench.snakemake(&["-n", "--configfile", "more.yaml"]),
+        1,
+    );
+    assert!(text.contains("is a required property"), "{text}");
 }
 
 #[test]

@@ -46,6 +46,8 @@ JobScheduler.exit_gracefully = stop_on_sigterm
 BIN_DIR, PLAN = load_plan()
 for reason in PLAN.reasons():
     print(f"again: {reason}", file=sys.stderr)
+for file in PLAN.strangers():
+    print(f"not in the plan: {file}", file=sys.stderr)
 R = PLAN.results
 RECORDS = f"{R}/work/jobs"
 CLASSES_TO_MAKE = PLAN.classes_to_make()
@@ -68,7 +70,12 @@ RUN = (
 onstart:
     # Not in a dry run; and a job on a cluster, which is a Snakemake too, must not wait for the one that started it.
     if workflow.is_main_process:
+        # -R names rules and files; so do the targets with -f, and -F forces everything.
+        forced = set(workflow.dag_settings.forcerun)
+        if workflow.dag_settings.forcetargets:
+            forced |= set(workflow.dag_settings.targets)
         try:
+            PLAN.refuse_in_vain(forced, everything=workflow.dag_settings.forceall)
             jobtable.lock(PLAN)
         except jobtable.PlanError as error:
             raise WorkflowError(str(error)) from None

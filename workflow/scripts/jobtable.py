@@ -97,8 +97,10 @@ def lock(table):
 class JobTable:
     """Jobs by step and name."""
 
-    def __init__(self, table):
+    def __init__(self, table, config="configs/pipeline.yaml"):
+        self.config = config
         self.results = table["results"]
+        self.not_in_plan = table.get("not_in_plan", [])
         self.lock = table["lock"]
         self.jobs = {(job["step"], job["name"]): job for job in table["jobs"]}
         self.by_id = {job["id"]: job for job in table["jobs"]}
@@ -117,7 +119,7 @@ class JobTable:
         )
         if done.returncode != 0:
             raise PlanError(done.stderr.strip() or f"`{shlex.join(command)}` ended with {done.returncode} and said nothing")
-        return cls(json.loads(done.stdout))
+        return cls(json.loads(done.stdout), config)
 
     def job(self, step, name):
         try:
@@ -143,6 +145,12 @@ class JobTable:
             lines.append(f"… and {len(again) - most} more; `halo-drive status --jobs` lists all")
         return lines
 
+    def strangers(self, most=5):
+        """Product tables of an earlier plan, which stay, one line each; no more than `most` of them."""
+        lines = self.not_in_plan[:most]
+        more = len(self.not_in_plan) - most
+        return lines + [f"{more} more tables"] if more > 0 else lines
+
     def records_of_results(self):
         return self.record_files(job for job in self.jobs.values() if job["step"] in RESULT_STEPS)
 
@@ -150,10 +158,44 @@ class JobTable:
         """One line for each job that ran after `since` (seconds) and is not recorded as complete; then how many were not
         reached because of them."""
         open_jobs = [j for j in self.jobs.values() if not os.path.exists(record_file(self.results, j["id"]))]
-        failed = [job for job in open_jobs if is_newer(job["log"], since)]
-        lines = [f"failed: {job['id']}: {last_words(job['log'])}; log: {job['log']}" for job in failed]
+        failed = [(job, last_words(job["log"])) for job in open_jobs if is_newer(job["log"], since)]
+        lines = [f"failed: {job['id']}: {words}; log: {job['log']}" for job, words in failed]
         waiting = len(open_jobs) - len(failed)
-        return lines + ([f"not done because of that: {waiting} jobs"] if failed and waiting else [])
+        if failed and waiting:
+            lines.append(f"not done because of that: {waiting} jobs")
+        # Digests of what is there are not compared here.
+        if any(job.get("needs") and ": broken: " in words for job, words in failed):
+            check = shlex.join(["halo-drive", "run", "--config", self.config, "--checksums"])
+            lines.append(f"a job read what broke a contract; `{check}` finds files that were damaged since they were made, and makes them again")
+        return lines
+
+    def refuse_in_vain(self, names, everything=False):
+        """Refuses a forced run (`names`: of rules or files) that cannot end well.
+
+        What complete jobs read may be gone, and only jobs that are not complete bring it back. Snakemake would remove the
+        outputs of a forced job first.
+        """
+        files = {os.path.abspath(name) for name in names}
+        jobs = [job for job in self.jobs.values() if everything or job["step"] in names or files & self.written_by(job)]
+        forced = {job["id"] for job in jobs}
+        for job in jobs:
+            # The report reads what is there.
+            if not is_complete(job) or job["step"] == "report":
+                continue
+            needs = [self.by_id[need] for need in job["needs"]]
+            made_again = needs and all(need["id"] in forced and is_complete(need) for need in needs)
+            gone = None if made_again else first_gone(job)
+            if gone:
+                output = next(iter(job["outputs"].values()))[0]
+                raise PlanError(
+                    f"{job['id']} cannot be forced: `{gone}`, which it reads, was removed when nothing needed it any more, and "
+                    "only a job that is not complete brings it back; delete "
+                    f"`{output}`, or whatever else is to be made again, and start without -R, -f and -F"
+                )
+
+    def written_by(self, job):
+        files = [path for paths in job["outputs"].values() for path in paths]
+        return {os.path.abspath(path) for path in [*files, record_file(self.results, job["id"])]}
 
     def inputs(self, job):
         """Input files by role, with the records of the jobs that make them under `records`.
@@ -165,6 +207,17 @@ class JobTable:
         if is_complete(job):
             files = {role: [p for p in paths if os.path.exists(p)] for role, paths in files.items()}
         return {role: paths for role, paths in files.items() if paths}
+
+
+def first_gone(job):
+    """The first file that a job reads and that is not there, or nothing."""
+    tables = job["shard_tables"]
+    read = [path for paths in job["inputs"].values() for path in paths]
+    if tables:
+        for shard in range(tables["shards"]):
+            folder = f"{tables['folder']}/batch-{shard // tables['shards_per_batch']:04}/shard-{shard:05}"
+            read += [f"{folder}/{table}" for table in tables["tables"]]
+    return next((path for path in read if not os.path.exists(path)), None)
 
 
 def record_file(results, job_id):

@@ -131,7 +131,9 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub stop_on_error: bool,
 
-    /// Compare the checksums of complete outputs too, not only their size and time
+    /// Compare the checksums of complete outputs and of the shard tables that are read too, not only their size and time
+    ///
+    /// What is damaged is made again.
     #[arg(long)]
     pub checksums: bool,
 
@@ -164,7 +166,7 @@ pub(crate) struct StatusArgs {
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
 
-    /// Compare the checksums of complete outputs too, not only their size and time
+    /// Compare the checksums of complete outputs and of the shard tables that are read too, not only their size and time
     #[arg(long)]
     pub checksums: bool,
 

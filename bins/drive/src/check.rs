@@ -133,8 +133,9 @@ impl<'a> Checker<'a> {
             let _ = file.set_modified(std::time::SystemTime::now());
         }
         for manifest in job.outputs.get("manifest").into_iter().flatten() {
-            let checked =
-                Manifest::read(manifest).and_then(|m| m.check(|table| self.is_merged(job, table)));
+            let checksums = self.checksums;
+            let checked = Manifest::read(manifest)
+                .and_then(|m| m.check(checksums, |table| self.is_merged(job, table)));
             if let Err(why) = checked {
                 return State::Missing(format!("{why:#}"));
             }

@@ -20,6 +20,7 @@ mod select;
 mod show;
 mod sources;
 mod status;
+mod strays;
 
 pub use args::Args;
 pub use children::on_signal;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use halocline_cli::sidecar::Sidecar;
+use halocline_plan::fingerprint::of_file;
 use serde::Deserialize;
 
 /// A batch's manifest and where its shards lie.
@@ -28,6 +29,7 @@ struct Shard {
 struct Table {
     rows: u64,
     bytes: u64,
+    xxh3_128: String,
 }
 
 impl Manifest {
@@ -47,14 +49,23 @@ impl Manifest {
         tables.map(|(name, table)| (file_name(name), table.rows))
     }
 
-    /// The tables it lists are there, with their sizes. `released` is asked about one that is gone.
-    pub(crate) fn check(&self, mut released: impl FnMut(&str) -> bool) -> anyhow::Result<()> {
+    /// The tables it lists are there, with their sizes, and with their bytes if `checksums` are to be compared. `released`
+    /// is asked about one that is gone.
+    pub(crate) fn check(
+        &self,
+        checksums: bool,
+        mut released: impl FnMut(&str) -> bool,
+    ) -> anyhow::Result<()> {
         for shard in &self.content.shards {
             for (name, table) in &shard.tables {
                 let name = file_name(name);
                 let file = self.folder.join(&shard.dir).join(&name);
                 match std::fs::metadata(&file) {
-                    Ok(meta) if meta.len() == table.bytes => {}
+                    Ok(meta) if meta.len() == table.bytes => {
+                        if checksums && let Some(damage) = damage(&file, table) {
+                            bail!("{damage}");
+                        }
+                    }
                     Ok(meta) => bail!(
                         "`{}` has {} bytes, its manifest says {}",
                         file.display(),
@@ -63,6 +74,25 @@ impl Manifest {
                     ),
                     Err(_) if released(&name) => {}
                     Err(_) => bail!("`{}` is gone", file.display()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the tables that are damaged, so that the batch makes their shards again: it leaves alone what has the size.
+    ///
+    /// # Errors
+    /// One that cannot be removed.
+    pub(crate) fn remove_damaged(&self) -> anyhow::Result<()> {
+        for shard in &self.content.shards {
+            for (name, table) in &shard.tables {
+                let file = self.folder.join(&shard.dir).join(file_name(name));
+                if file.exists()
+                    && let Some(damage) = damage(&file, table)
+                {
+                    tracing::warn!("{damage}; it is made again");
+                    fs_err::remove_file(&file)?;
                 }
             }
         }
@@ -98,10 +128,28 @@ impl Manifest {
     }
 }
 
-fn file_name(table: &str) -> String {
-    if table.ends_with(".parquet") {
-        table.to_owned()
-    } else {
-        format!("{table}.parquet")
+/// What is wrong with the bytes of a table, or with what its sidecar says of them.
+fn damage(file: &Path, table: &Table) -> Option<String> {
+    match of_file(file) {
+        Ok(print) if print == table.xxh3_128 => {}
+        Ok(_) => {
+            return Some(format!(
+                "`{}` has other bytes than its manifest says",
+                file.display()
+            ));
+        }
+        Err(error) => return Some(format!("`{}` cannot be read: {error}", file.display())),
     }
+    let sidecar = Sidecar::path_for(file);
+    if !sidecar.exists() {
+        return None;
+    }
+    let said = Sidecar::read(&sidecar).ok().and_then(|s| s.output);
+    let agrees = said.is_some_and(|output| output.xxh3_128 == table.xxh3_128);
+    (!agrees).then(|| format!("`{}` is damaged", sidecar.display()))
+}
+
+/// The file of a table, as halo-transform-shard writes it: also behind a rule's name that ends in `.parquet`.
+fn file_name(table: &str) -> String {
+    format!("{table}.parquet")
 }

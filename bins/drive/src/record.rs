@@ -153,7 +153,7 @@ pub(crate) fn examine(subject: &Subject, wall_seconds: Option<f64>) -> anyhow::R
     }
     for manifest in subject.outputs.get("manifest").into_iter().flatten() {
         let manifest = Manifest::read(manifest)?;
-        manifest.check(|_| false)?;
+        manifest.check(false, |_| false)?;
         manifest.check_versions(&subject.tool_version, subject.provenance.get("RDKit"))?;
     }
     subject

@@ -19,12 +19,13 @@ use crate::check::{Checker, State};
 use crate::children::{self, Busy, Child};
 use crate::facts::{self, Planned};
 use crate::lock::Lock;
+use crate::manifest::Manifest;
 use crate::progress::{Pace, people};
 use crate::record::Subject;
 use crate::schedule::{Schedule, Standing};
 use crate::sources::Changed;
 use crate::status::Journal;
-use crate::{record, select, show};
+use crate::{record, select, show, strays};
 
 /// First pause before a retry; each further one is four times as long, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -68,6 +69,7 @@ pub(crate) fn run(args: &RunArgs, budget: &Budget) -> anyhow::Result<Outcome> {
             "nothing to do: all {} results are complete\n",
             work.targets.len()
         ))?;
+        show::print(&strays::lines(&strays::find(table)))?;
         return Ok(Outcome::Done);
     }
     if args.dry_run {
@@ -105,12 +107,14 @@ pub(crate) fn run(args: &RunArgs, budget: &Budget) -> anyhow::Result<Outcome> {
         spoken: Instant::now(),
         incomplete_report: false,
         own_failure: None,
+        broken: false,
     };
     let busy = Busy::start();
     let outcome = run.all(&before);
     run.journal.end();
     if !children::stopping() {
         release_leftovers(table);
+        show::print(&strays::lines(&strays::find(table)))?;
     }
     drop(lock);
     drop(busy);
@@ -167,6 +171,8 @@ struct Run<'a> {
     incomplete_report: bool,
     /// What halo-drive itself could not do, of the first job that failed for it: not the job's fault.
     own_failure: Option<String>,
+    /// A job that reads what others made said that it broke a contract.
+    broken: bool,
 }
 
 /// Why a job's run came to nothing.
@@ -209,12 +215,17 @@ impl<'a> Run<'a> {
                     self.journal.started(&job.id);
                     let attempt = self.schedule.entries[index].failures;
                     let (sender, bin_dir) = (sender.clone(), &self.planned.bin_dir);
-                    let tmp_dir = self.args.tmp_dir.as_deref();
+                    let (tmp_dir, checksums) = (self.args.tmp_dir.as_deref(), self.args.checksums);
                     scope.spawn(move || {
                         // This thread starts the process and lives as long as it does: the
                         // kernel's "kill me when my parent dies" is about the starting thread.
                         let started = Instant::now();
-                        let result = execute(job, bin_dir, tmp_dir, attempt);
+                        let damaged = if checksums && attempt == 0 {
+                            remove_damaged(job)
+                        } else {
+                            Ok(())
+                        };
+                        let result = damaged.and_then(|()| execute(job, bin_dir, tmp_dir, attempt));
                         let _ = sender.send(Ended {
                             index,
                             result,
@@ -271,8 +282,13 @@ impl<'a> Run<'a> {
         if let Some(own) = &self.own_failure {
             bail!("{own}\nhint: {incomplete}; the same command runs them again, and only them");
         }
+        let damaged = if self.broken && !self.args.checksums {
+            "; with --checksums also those whose outputs were damaged since, which is what may have broken a contract"
+        } else {
+            ""
+        };
         Ok(Outcome::Broken(format!(
-            "{incomplete}\nhint: the same command runs them again, and only them"
+            "{incomplete}\nhint: the same command runs them again, and only them{damaged}"
         )))
     }
 
@@ -331,6 +347,7 @@ impl<'a> Run<'a> {
             Err(error) => Failure::of_drive(&error),
         };
         let Failure { why, again, own } = failure;
+        self.broken |= !again && !own && !job.needs.is_empty();
         let failures = self.schedule.entries[index].failures;
         if again && failures < self.args.retries {
             let pause = LONGEST_PAUSE.min(FIRST_PAUSE * 4_u32.saturating_pow(failures));
@@ -430,6 +447,13 @@ impl<'a> Run<'a> {
         self.journal.expect(progress.left);
         format!(", {progress}")
     }
+}
+
+/// Removes shard tables of an earlier run of the job whose bytes are not those it wrote.
+fn remove_damaged(job: &Job) -> anyhow::Result<()> {
+    let manifests = job.outputs.get("manifest").into_iter().flatten();
+    let earlier = manifests.filter_map(|path| Manifest::read(path).ok());
+    earlier.into_iter().try_for_each(|m| m.remove_damaged())
 }
 
 /// Starts one job and waits for it. Its output goes to its log.

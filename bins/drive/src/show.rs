@@ -17,7 +17,7 @@ use crate::progress::people;
 use crate::record::Subject;
 use crate::run::Tally;
 use crate::schedule::{Schedule, Standing};
-use crate::select;
+use crate::{select, strays};
 
 /// Writes to stdout; a reader that has gone away (`| head`) is no error.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
@@ -43,6 +43,7 @@ pub(crate) fn plan(args: &PlanArgs, budget: &Budget) -> anyhow::Result<Outcome> 
             anyhow::bail!("{}", lock::taken(results, Some(holder)));
         }
         settle(table, &mut value)?;
+        value["not_in_plan"] = strays::find(table).into();
     }
     let text = match args.format {
         Format::Json => serde_json::to_string_pretty(&value)? + "\n",

@@ -14,7 +14,7 @@ use crate::args::{Format, StatusArgs};
 use crate::check::{Checker, State};
 use crate::lock::{self, Lock};
 use crate::progress::people;
-use crate::{facts, select, show};
+use crate::{facts, select, show, strays};
 
 /// What runs right now, by job, with the second since 1970 in which it started. Only for people:
 /// it is not synced to disk, and a run that was killed leaves it behind (the lock tells).
@@ -92,6 +92,8 @@ struct Report {
     steps: Vec<StepCount>,
     running: Vec<Running>,
     incomplete: Vec<Incomplete>,
+    /// Product tables that no job of the plan writes or reads.
+    not_in_plan: Vec<String>,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -153,6 +155,7 @@ pub(crate) fn status(args: &StatusArgs, budget: &Budget) -> anyhow::Result<Outco
             })
             .collect(),
         incomplete: Vec::new(),
+        not_in_plan: strays::find(table),
     };
     for (job, state) in &survey {
         let Some(count) = report.steps.iter_mut().find(|c| c.step == job.step) else {
@@ -239,5 +242,5 @@ fn people_table(report: &Report, jobs: bool) -> String {
             let _ = writeln!(out, "{:8} {}: {}", job.state, job.id, job.why);
         }
     }
-    out
+    out + &strays::lines(&report.not_in_plan)
 }

@@ -18,6 +18,19 @@ pub const MAX_DEPTH: u32 = 3;
 /// Most shards of one library: their names have five digits.
 pub const MAX_SHARDS: u32 = 99_999;
 
+/// Columns that every table of products has of its own (crates/table/src/schema.rs), so that no input column of that
+/// name can be kept beside them.
+pub const PRODUCT_COLUMNS: [&str; 8] = [
+    "smiles",
+    "source_smiles",
+    "source_row",
+    "xf_rule_id",
+    "xf_label",
+    "xf_family",
+    "xf_site_index",
+    "xf_site_atoms",
+];
+
 /// A checked configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -420,6 +433,14 @@ impl Check<'_> {
                 self.problem(
                     yaml::line(column),
                     format!("`{key}.keep` names `{name}` twice"),
+                );
+            }
+            if PRODUCT_COLUMNS.contains(&name.as_str()) {
+                self.problem(
+                    yaml::line(column),
+                    format!(
+                        "`{key}.keep` names `{name}`, which every table of products has of its own"
+                    ),
                 );
             }
             keep.push(name);

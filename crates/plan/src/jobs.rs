@@ -2,7 +2,7 @@
 //!
 //! A job's key covers everything its bytes depend on (rule texts, input content, tool versions)
 //! and nothing else: not threads, memory, shard counts or paths, by the invariant that bytes do
-//! not depend on those. So a changed SMIRKS makes exactly the products of that rule stale, and a
+//! not depend on those (a split of a library does: its plan names the file). So a changed SMIRKS makes exactly the products of that rule stale, and a
 //! touched file makes nothing stale.
 
 mod draft;
@@ -51,6 +51,40 @@ pub enum PlanError {
     /// More jobs than an engine can take.
     #[error("{0} jobs; at most {MAX_JOBS} are planned\nhint: raise `shards_per_batch`")]
     TooManyJobs(usize),
+    /// A rule with the name of a table that every shard has.
+    #[error(
+        "the rule `{rule}` of class `{class}` cannot be called so: `{rule}.parquet` is the table of rejected rows\nhint: give it another name"
+    )]
+    RuleName {
+        /// The rule.
+        rule: String,
+        /// A class in its scope.
+        class: String,
+    },
+    /// The transforms are to keep a column that halogenation drops.
+    #[error(
+        "`transform.keep` names `{column}`, which the library `{library}` will not have: it is made here, with the columns of `halogenate.keep`: {kept}\nhint: name it in `halogenate.keep` too, or leave it out of `transform.keep`"
+    )]
+    NotKept {
+        /// The column.
+        column: String,
+        /// The first library without it.
+        library: String,
+        /// What halogenation keeps.
+        kept: String,
+    },
+    /// Class and rule names that make one name together, so that the jobs would write the same files.
+    #[error(
+        "the job `{id}` would be of {first} and of {second}, and both would write the same files\nhint: rename one of them"
+    )]
+    SameJob {
+        /// The name of both.
+        id: String,
+        /// Class and rule of one.
+        first: String,
+        /// Class and rule of the other.
+        second: String,
+    },
     /// The configuration needs an input table and has none.
     #[error("no input table")]
     NoInput,
@@ -108,6 +142,7 @@ pub fn build(config: &Config, facts: &Facts) -> Result<JobTable, PlanError> {
     if builder.jobs.len() > MAX_JOBS {
         return Err(PlanError::TooManyJobs(builder.jobs.len()));
     }
+    all_different(&builder.jobs)?;
     Ok(JobTable {
         schema: SCHEMA.to_owned(),
         tool_version: facts.tool_version.clone(),
@@ -115,6 +150,27 @@ pub fn build(config: &Config, facts: &Facts) -> Result<JobTable, PlanError> {
         results: text(&config.results),
         jobs: builder.jobs,
     })
+}
+
+/// No two jobs have the same id. Names of classes and rules may hold what joins them: class `a` with rule `b-1X_c` and
+/// class `a-1X_b` with rule `c` are both `a-1X_b-1X_c`.
+fn all_different(jobs: &[Job]) -> Result<(), PlanError> {
+    let whose = |job: &Job| match (&job.class, &job.rule) {
+        (Some(class), Some(rule)) => format!("class `{class}` with rule `{rule}`"),
+        (Some(class), None) => format!("class `{class}`"),
+        (None, _) => "the whole pipeline".to_owned(),
+    };
+    let mut known: BTreeMap<&str, &Job> = BTreeMap::new();
+    for job in jobs {
+        if let Some(other) = known.insert(&job.id, job) {
+            return Err(PlanError::SameJob {
+                id: job.id.clone(),
+                first: whose(other),
+                second: whose(job),
+            });
+        }
+    }
+    Ok(())
 }
 
 struct Builder<'a> {

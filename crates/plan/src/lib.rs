@@ -12,7 +12,7 @@ mod jobs;
 mod step;
 mod table;
 
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, PRODUCT_COLUMNS};
 pub use cost::Scale;
 pub use jobs::{Facts, MAX_JOBS, PlanError, build, input_files, rules_fingerprint};
 pub use step::Step;

@@ -112,6 +112,28 @@ fn single_mistakes_name_key_and_line() {
 }
 
 #[test]
+fn columns_of_the_products_cannot_be_kept_beside_them() {
+    for (key, line) in [
+        ("halogenate", "  keep: [id, class]           # input"),
+        ("transform", "  keep: [id, class]\n  # shards_for"),
+    ] {
+        for column in halocline_plan::PRODUCT_COLUMNS {
+            let with = line.replace("class", column);
+            refused(line, &with, &format!("`{key}.keep` names `{column}`"));
+        }
+    }
+    // The names are those of the tables (crates/table), which this crate cannot ask: it would need all of Arrow.
+    let schema = include_str!("../../table/src/schema.rs");
+    let constant = |line: &'static str| {
+        let (_, value) = line.strip_prefix("pub const ")?.split_once(": &str = \"")?;
+        value.strip_suffix("\";")
+    };
+    let named: Vec<&str> = schema.lines().filter_map(constant).collect();
+    assert_eq!(named[0], "1", "the version of the schema");
+    assert_eq!(named[1..], halocline_plan::PRODUCT_COLUMNS);
+}
+
+#[test]
 fn all_mistakes_are_reported_at_once() {
     let text = shipped()
         .replace("512MiB", "512")

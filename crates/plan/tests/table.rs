@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use halocline_plan::{Config, Facts, JobTable, Scale, Step, build, input_files};
+use halocline_plan::{Config, Facts, JobTable, PlanError, Scale, Step, build, input_files};
 
 fn root() -> String {
     format!("{}/../..", env!("CARGO_MANIFEST_DIR"))
@@ -277,6 +277,91 @@ fn keys_follow_content_and_versions_but_not_limits_or_cuts() {
             || id.starts_with("transform")),
         "{stale:?}"
     );
+}
+
+/// The plan of a library's shards names the file; what is made of it has the same bytes, wherever it lies.
+#[test]
+fn a_library_elsewhere_is_cut_again_and_not_transformed_again() {
+    let at = |path: &str| {
+        let library = format!("\nlibraries:\n  lipid: {{1: {path}}}\n\nresults:");
+        let config = config(&shipped().replace("\nresults:", &library));
+        let mut facts = facts(&config);
+        facts.inputs.insert(path.into(), "the same content".into());
+        build(&config, &facts).unwrap()
+    };
+    let (before, after) = (at("/data/old.parquet"), at("/data/new.parquet"));
+    let split = BTreeSet::from(["split_library/lipid-1X".to_owned()]);
+    assert_eq!(changed(&before, &after), split);
+}
+
+/// A library made here has the columns that halogenation kept; of a ready one the plan does not know.
+#[test]
+fn what_the_transforms_keep_is_kept_by_the_halogenation() {
+    let (line, with) = (
+        "  keep: [id, class]\n  # shards_for",
+        "  keep: [id, source]\n  # shards_for",
+    );
+    let text = shipped().replace(line, with);
+    let refused = |text: &str| {
+        let config = config(text);
+        build(&config, &facts(&config)).unwrap_err().to_string()
+    };
+    let error = refused(&text);
+    for part in [
+        "`transform.keep` names `source`",
+        "`polyphenol-1X`",
+        "`halogenate.keep`: id, class",
+    ] {
+        assert!(error.contains(part), "{part} is not in: {error}");
+    }
+    let all = "classes: [polyphenol, terpenoid, alkaloid, lipid, aa_peptide, other]";
+    let ready = |classes: &str| {
+        let lipid = "\nlibraries:\n  lipid: {1: /data/l1.parquet, 2: /data/l2.parquet}\nresults:";
+        text.replace("\nresults:", lipid)
+            .replace(all, &format!("classes: {classes}"))
+    };
+    // a class without transform rules is kept as it is
+    table(&ready("[lipid, other]"));
+    let error = refused(&ready("[lipid, alkaloid]"));
+    assert!(error.contains("`alkaloid-1X`"), "{error}");
+}
+
+/// Ready 1X libraries of these classes, and one rule for each: what the plan says to it.
+fn with_rules(pairs: [(&str, &str); 2]) -> Result<JobTable, PlanError> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("transforms.yaml");
+    let rule = |(class, name): (&str, &str)| {
+        format!("  - name: {name}\n    scope_classes: [{class}]\n    smirks: \"[O:1]>>[O:1]C\"\n")
+    };
+    std::fs::write(&file, format!("transforms:\n{}", pairs.map(rule).concat())).unwrap();
+    let classes = BTreeSet::from(pairs.map(|(class, _)| class));
+    let library = |class: &&str| format!("\n  {class}: {{1: /data/{class}.parquet}}");
+    let libraries: String = classes.iter().map(library).collect();
+    let names: Vec<&str> = classes.into_iter().collect();
+    let text = shipped()
+        .replace("configs/transforms.yaml", &file.to_string_lossy())
+        .replace(
+            "[polyphenol, terpenoid, alkaloid, lipid, aa_peptide, other]",
+            &format!("[{}]", names.join(", ")),
+        )
+        .replace("depths: [1, 2]", "depths: [1]")
+        .replace("\nresults:", &format!("\nlibraries:{libraries}\nresults:"));
+    let config = config(&text);
+    build(&config, &facts(&config))
+}
+
+#[test]
+fn two_jobs_of_one_name_are_refused() {
+    let error = with_rules([("polyphenol", "r-1X_q"), ("polyphenol-1X_r", "q")]).unwrap_err();
+    let text = error.to_string();
+    for part in [
+        "`merge/polyphenol-1X_r-1X_q`",
+        "class `polyphenol` with rule `r-1X_q`",
+        "class `polyphenol-1X_r` with rule `q`",
+    ] {
+        assert!(text.contains(part), "{part} is not in: {text}");
+    }
+    with_rules([("polyphenol", "r-1X_q"), ("polyphenol-1X_r", "q2")]).unwrap();
 }
 
 fn tables_of(released: &halocline_plan::ShardTables) -> Vec<String> {

@@ -224,3 +224,80 @@ fn a_version_that_cannot_be_had_makes_nothing_stale() {
     bench.remove("mute");
     assert!(bench.expect(0, "run").contains("nothing to do"));
 }
+
+#[test]
+fn a_library_that_was_moved_is_read_where_it_is_now() {
+    let bench = bench();
+    bench.set("old.parquet", "library");
+    let at = |path: &str| format!("libraries:\n  lipid: {{1: {path}}}\nresults: results");
+    bench.edit("pipeline.yaml", "results: results", &at("old.parquet"));
+    bench.expect(0, "run");
+    std::fs::rename(bench.path("old.parquet"), bench.path("new.parquet")).unwrap();
+    bench.edit("pipeline.yaml", "old.parquet", "new.parquet");
+    assert!(bench.expect(0, "run").contains("nothing to do"));
+    bench.calls();
+    // The plan of its shards names the file: what has to be transformed again needs it made again.
+    bench.remove("results/transforms/lipid-1X_FG_CARBOXYL__COOH__TO__COCl/products.parquet");
+    let text = bench.expect(0, "run --dry-run");
+    assert!(
+        text.contains("library path changed (old.parquet -> new.parquet)"),
+        "{text}"
+    );
+    bench.expect(0, "run");
+    let calls = bench.calls();
+    assert!(
+        calls.len() == 3 && calls[1].starts_with("halo-split new.parquet"),
+        "{calls:?}"
+    );
+}
+
+#[test]
+fn tables_of_an_earlier_plan_are_named_and_stay() {
+    let bench = bench();
+    bench.expect(0, "run");
+    let named = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|l| l.starts_with("not in the plan: "));
+        lines.map(str::to_owned).collect()
+    };
+    for command in ["run", "status"] {
+        assert_eq!(named(&bench.expect(0, command)), Vec::<String>::new());
+    }
+    bench.edit(
+        "transforms.yaml",
+        "name: FG_CARBOXYL__COOH__TO__COCl\n",
+        "name: renamed\n",
+    );
+    let files = ["aa_peptide", "lipid"].map(|class| {
+        format!("results/transforms/{class}-1X_FG_CARBOXYL__COOH__TO__COCl/products.parquet")
+    });
+    let lines = files.clone().map(|file| format!("not in the plan: {file}"));
+    assert_eq!(named(&bench.expect(1, "status")), lines);
+    for _ in 0..2 {
+        assert_eq!(
+            named(&bench.expect(0, "run")),
+            lines,
+            "also with nothing to do"
+        );
+    }
+    for key in [
+        bench.json("status --format json"),
+        bench.json("plan --settle"),
+    ] {
+        assert_eq!(key["not_in_plan"], serde_json::json!(files));
+    }
+    // A class that is dropped leaves its library and 6 products; a library that is read is no stranger.
+    bench.edit("pipeline.yaml", "[lipid, aa_peptide]", "[aa_peptide]");
+    let lines = named(&bench.expect(0, "run"));
+    assert_eq!(lines.len(), 6, "{lines:?}");
+    assert_eq!(
+        lines[0],
+        "not in the plan: results/library/lipid-1X/products.parquet"
+    );
+    assert_eq!(lines[5], "not in the plan: 4 more tables");
+    let ready =
+        "libraries:\n  lipid: {1: results/library/lipid-1X/products.parquet}\nresults: results";
+    bench.edit("pipeline.yaml", "[aa_peptide]", "[lipid, aa_peptide]");
+    bench.edit("pipeline.yaml", "results: results", ready);
+    assert_eq!(named(&bench.expect(1, "status")).len(), 2);
+    assert!(bench.path(&files[0]).exists());
+}

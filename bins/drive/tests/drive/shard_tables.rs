@@ -103,3 +103,52 @@ fn kept_intermediates_stay_until_they_are_not_to_be_kept() {
     assert!(bench.expect(0, "run").contains("nothing to do"));
     assert_eq!(shard_tables(&bench), Vec::<PathBuf>::new());
 }
+
+#[test]
+fn damage_of_equal_size_is_found_and_mended_when_asked_for() {
+    let bench = bench();
+    bench.expect(0, "run --until transform");
+    let shard = "results/work/transforms/lipid-1X/1x1/batch-0000/shard-00000";
+    bench.set(
+        &format!("{shard}/FG_CARBOXYL__COOH__TO__COCl.parquet"),
+        "tabel\n",
+    );
+    for _ in 0..2 {
+        let text = bench.expect(1, "run");
+        assert!(text.contains("COCl.parquet is damaged"), "{text}");
+        assert!(
+            text.contains("hint: the same command runs them again")
+                && text.contains("with --checksums"),
+            "{text}"
+        );
+    }
+    let text = bench.expect(1, "status --checksums --jobs");
+    assert!(
+        text.contains("COCl.parquet` has other bytes than its manifest says"),
+        "{text}"
+    );
+    bench.calls();
+    let text = bench.expect(0, "run --checksums");
+    assert!(text.contains("complete: 45 results"), "{text}");
+    let calls = bench.calls();
+    assert_eq!(calls.len(), 4, "{calls:?}"); // batch, merge, validation, report
+    assert!(bench.expect(0, "run --checksums").contains("nothing to do"));
+}
+
+/// A rule's table is its name and `.parquet`, also when the name ends so.
+#[test]
+fn rules_called_like_files_are_rules_like_any_other() {
+    let bench = bench();
+    let before = "name: FG_CARBOXYL__COOH__TO__COCl\n";
+    let after = "name: FG_CARBOXYL__COOH__TO__COCl.parquet\n";
+    bench.edit("transforms.yaml", before, after);
+    bench.expect(0, "run");
+    assert!(bench.expect(0, "run").contains("nothing to do"));
+    assert_eq!(shard_tables(&bench), Vec::<PathBuf>::new());
+    bench.edit("transforms.yaml", after, "name: rejects\n");
+    let text = bench.expect(2, "plan");
+    assert!(
+        text.contains("rule `rejects` of class `lipid`") && text.contains("another name"),
+        "{text}"
+    );
+}

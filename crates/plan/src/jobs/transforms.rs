@@ -8,6 +8,9 @@ use super::shards::{Merge, Shards};
 use super::{Builder, PlanError, rules_print, text};
 use crate::{Step, cost};
 
+/// The table of rejected rows, which halo-transform-shard writes beside one table per rule.
+const REJECTS: &str = "rejects";
+
 impl Builder<'_> {
     /// Split, transform batches, and per rule a merge and a validation.
     pub(super) fn transforms(
@@ -16,7 +19,25 @@ impl Builder<'_> {
         rules: &[Reaction],
     ) -> Result<(), PlanError> {
         let (class, depth, name) = (library.class.as_str(), library.depth, library.name.as_str());
-        let shards = self.config.transform.shards(name);
+        if let Some(rule) = rules.iter().find(|rule| rule.id == REJECTS) {
+            return Err(PlanError::RuleName {
+                rule: rule.id.clone(),
+                class: class.to_owned(),
+            });
+        }
+        let (halogenate, transform) = (&self.config.halogenate, &self.config.transform);
+        let dropped = |column: &&String| !halogenate.keep.contains(column);
+        if library.job.is_some()
+            && let Some(column) = transform.keep.iter().find(dropped)
+        {
+            let kept = halogenate.keep.join(", ");
+            return Err(PlanError::NotKept {
+                column: column.clone(),
+                library: name.to_owned(),
+                kept: if kept.is_empty() { "none".into() } else { kept },
+            });
+        }
+        let shards = transform.shards(name);
         let folder = format!("{}/work/plans/{name}", self.results);
         let plan = format!("{folder}/plan.json");
         let split = self.push(Draft {
@@ -38,6 +59,8 @@ impl Builder<'_> {
             cost: library.rows * cost::PER_MERGED_ROW / 4.0,
             provenance: map([
                 (library.origin.0.as_str(), library.origin.1.clone()),
+                // The plan names the file, and batches read the file that it names.
+                ("library path", library.path.clone()),
                 ("shards", shards.to_string()),
             ]),
             ..Draft::default()
