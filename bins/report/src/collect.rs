@@ -65,6 +65,11 @@ pub(crate) fn collect(table: &JobTable) -> Report {
         .map(|merge| job(table, merge, &mut rdkit_version))
         .collect();
     let totals = totals(&jobs, &traces);
+    let empty = libraries
+        .iter()
+        .filter(|l| l.complete && l.total_input == 0);
+    let empty = empty.map(|l| format!("library {} is empty: no molecule is of its class", l.name));
+    let notes = traces.notes.into_iter().chain(empty).collect();
     Report {
         schema: SCHEMA.to_owned(),
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -75,6 +80,7 @@ pub(crate) fn collect(table: &JobTable) -> Report {
         jobs,
         runs: traces.runs,
         rejects: traces.rejects,
+        notes,
     }
 }
 

@@ -91,6 +91,9 @@ fn headline(report: &Report, html: &mut String) {
         let _ = write!(html, "<li><b>{}</b>{meaning}</li>", escape(&value));
     }
     html.push_str("</ul>\n");
+    for note in &report.notes {
+        let _ = writeln!(html, "<p>Note: {}.</p>", escape(note));
+    }
 }
 
 fn failures(report: &Report, html: &mut String) {

@@ -9,6 +9,7 @@ use halocline_cli::sidecar::Sidecar;
 use halocline_plan::{Job, JobTable, Step};
 
 use crate::model::Run;
+use crate::text::grouped;
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -17,6 +18,8 @@ pub(crate) struct Traces {
     pub(crate) runs: Vec<Run>,
     /// By step and reason.
     pub(crate) rejects: BTreeMap<String, BTreeMap<String, u64>>,
+    /// What a person should know of rows that went no further, and were no rejects.
+    pub(crate) notes: Vec<String>,
 }
 
 /// Reads the traces of all jobs.
@@ -28,6 +31,14 @@ pub(crate) fn read(table: &JobTable) -> Traces {
             .filter_map(|path| Sidecar::read(path).ok())
             .collect();
         for sidecar in &sidecars {
+            let other = sidecar.counts.get("rows_other").copied().unwrap_or(0);
+            if other > 0 {
+                traces.notes.push(format!(
+                    "{} of {} rows of the input are of no class that the configuration names",
+                    grouped(other),
+                    grouped(sidecar.rows_in)
+                ));
+            }
             for (reason, rows) in &sidecar.rows_rejected {
                 let of_step = traces
                     .rejects
@@ -85,7 +96,14 @@ fn sidecar_paths(job: &Job) -> Vec<PathBuf> {
             .flatten()
             .map(PathBuf::from)
             .collect(),
-        Step::SplitInput | Step::SplitLibrary | Step::Validate | Step::Report => {
+        // Rejects are of the whole input, above the folders of its classes.
+        Step::SplitInput => {
+            let plans = job.outputs.get("plans").into_iter().flatten();
+            let folders = plans.filter_map(|plan| Path::new(plan).parent()?.parent());
+            let rejects = folders.map(|dir| Sidecar::path_for(&dir.join("rejects.parquet")));
+            rejects.take(1).collect()
+        }
+        Step::SplitLibrary | Step::Validate | Step::Report => {
             let first = job.outputs.values().flatten().next();
             first
                 .map(|path| Sidecar::path_for(Path::new(path)))

@@ -28,6 +28,9 @@ pub struct Report {
     pub runs: Vec<Run>,
     /// Rows rejected, by step and reason.
     pub rejects: BTreeMap<String, BTreeMap<String, u64>>,
+    /// What is not wrong and may not be meant: rows of no class, libraries without molecules.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// Sums over all transform jobs.

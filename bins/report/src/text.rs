@@ -127,6 +127,9 @@ pub(crate) fn totals(report: &Report, page: &Path) -> String {
     if bad > 10 {
         let _ = writeln!(text, "... and {} more", bad - 10);
     }
+    for note in &report.notes {
+        let _ = writeln!(text, "note: {note}");
+    }
     let _ = writeln!(text, "report: {}", page.display());
     text
 }

@@ -96,6 +96,35 @@ impl Case {
     }
 }
 
+#[test]
+fn rows_that_went_nowhere_are_noted() {
+    let case = Case::new();
+    let input = case.results().join("work/input");
+    fs::create_dir_all(&input).unwrap();
+    let mut sidecar = Sidecar::new("halo-split");
+    (sidecar.rows_in, sidecar.rows_done) = (1074, 1070);
+    sidecar.rows_rejected = [("column_count".to_owned(), 4)].into();
+    sidecar.counts.insert("rows_other".to_owned(), 1037);
+    let rejects = input.join("rejects.parquet");
+    sidecar.write(&Sidecar::path_for(&rejects)).unwrap();
+    let library = case.results().join("library/lipid-1X");
+    case.merged(&library, 0, 0);
+    let summary = fs::read_to_string(library.join("SUMMARY.json")).unwrap();
+    let summary = summary.replace("\"total_input\":100", "\"total_input\":0");
+    fs::write(library.join("SUMMARY.json"), summary).unwrap();
+    let said = case.run(&[]).unwrap();
+    let report = case.report();
+    assert_eq!(report.rejects["split_input"]["column_count"], 4);
+    for note in [
+        "1,037 of 1,074 rows of the input are of no class that the configuration names",
+        "library lipid-1X is empty: no molecule is of its class",
+    ] {
+        assert!(report.notes.iter().any(|n| n == note), "{:?}", report.notes);
+        assert!(said.contains(&format!("note: {note}\n")), "{said}");
+        assert!(case.read("index.html").contains(note));
+    }
+}
+
 const GOOD: &str = r#"{"schema": "halocline.verdict/1", "valid": true, "failures": []}"#;
 
 fn job_names(case: &Case) -> Vec<String> {
