@@ -120,9 +120,14 @@ Rule compile_rule(const std::string &smirks, const std::string &query, int64_t m
     if (!pattern) {
       throw std::runtime_error(with_log("RDKit cannot read the query SMARTS"));
     }
+    std::set<int> named;
     for (const auto *q : pattern->atoms()) {
       if (q->getAtomMapNum() == 0) {
         continue;
+      }
+      // One site would have to be two atoms.
+      if (!named.insert(q->getAtomMapNum()).second) {
+        throw std::runtime_error("query SMARTS: map number " + std::to_string(q->getAtomMapNum()) + " occurs twice");
       }
       for (const auto *r : rule.reactant->atoms()) {
         if (r->getAtomMapNum() == q->getAtomMapNum()) {

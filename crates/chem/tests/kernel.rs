@@ -246,17 +246,24 @@ fn all_bad_rules_are_named_each_with_its_own_words_first() {
     // RDKit warns of the map number 7, which is no news about the query.
     let mut query = reaction("query", "[c:1][OX2H:2]>>[c:1][O:2][C:7]");
     query.query_smarts = Some("[c:1]([OX2H".to_owned());
+    let mut twice = reaction("twice", "[cH:1]>>[c:1]F");
+    twice.query_smarts = Some("[cH:1]:[c:1]".to_owned());
     let rules = [
         query,
         reaction("good", OME),
         reaction("arrow", "[c:1][OX2H:2>>[c:1]"),
+        twice,
     ];
     let Err(error) = Kernel::new(&rules, &Options::default()) else {
         panic!("taken")
     };
     let text = error.to_string();
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines.len(), 3, "{text}");
+    assert_eq!(lines.len(), 4, "{text}");
+    assert_eq!(
+        lines[3],
+        "  rule `twice`: query SMARTS: map number 1 occurs twice"
+    );
     assert!(
         lines[1]
             .starts_with("  rule `query`: RDKit cannot read the query SMARTS: SMARTS Parse Error"),

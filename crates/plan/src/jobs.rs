@@ -2,8 +2,8 @@
 //!
 //! A job's key covers everything its bytes depend on (rule texts, input content, tool versions)
 //! and nothing else: not threads, memory, shard counts or paths, by the invariant that bytes do
-//! not depend on those (a split of a library does: its plan names the file). So a changed SMIRKS makes exactly the products of that rule stale, and a
-//! touched file makes nothing stale.
+//! not depend on those (a split of a library does: its plan names the file). So a changed SMIRKS
+//! makes exactly the products of that rule stale, and a touched file makes nothing stale.
 
 mod draft;
 mod libraries;
