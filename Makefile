@@ -62,10 +62,11 @@ soak: ## all 68,000 natural products through 1X and every rule, on 2 cores and 2
 	scripts/soak.sh
 
 .PHONY: torture
-torture: setup-test ## 200 random kills of both engines, 1,000 flipped bits in every kind of file, the whole demo on SLURM
+torture: setup-test ## 200 random kills of both engines, 1,000 flipped bits in every kind of file, 4,000 made-up rules, the whole demo on SLURM
 	cargo build --locked --release --workspace --bins
 	HALOCLINE_KILLS=200 cargo test --locked --release -p halocline-tests --test kills -- --nocapture
 	HALOCLINE_DAMAGES=1000 cargo test --locked --release -p halocline-tests --test corruption --test hostile -- --nocapture
+	HALOCLINE_RULE_SETS=50 cargo test --locked --release -p halocline-tests --test strangers -- --nocapture
 	HALOCLINE_SLURM=full cargo test --locked --release -p halocline-tests --test slurm -- --nocapture
 
 # e.g. `make fuzz SECONDS=60 TARGETS="rules text"`

@@ -2,8 +2,10 @@
 """Rules that are not in our files, against RunReactants: unique products and number of sites per rule.
 
 usage
-  strangers.py rules            a transforms.yaml with the rules, on stdout
-  strangers.py compare --library FILE --ours DIR
+  strangers.py rules [--random SEED]    a transforms.yaml with the rules, on stdout
+  strangers.py compare [--random SEED] --library FILE --ours DIR
+With --random the rules are not those below but 80 made up by that seed: groups put in the place of others, on atoms
+whose hydrogens, charges and isotopes are left alone or set, likely or not.
 FILE is the Parquet library with the parents, DIR what halo-transform-shard made of it. The semantics are those of
 oracle.py, without mask and cap; a rule with several products gives a row per product. Exit code 1 and the differences
 when there are any.
@@ -11,6 +13,7 @@ when there are any.
 
 import argparse
 import json
+import random
 import sys
 from pathlib import Path
 
@@ -91,9 +94,60 @@ RULES = [
 ]
 
 
-def print_rules():
+# A reactant, and what can become of it: {g} and {h} are groups, {n} sets something on the mapped atom before it.
+LIKELY_OR_NOT = [
+    ("[c:1][OX2H:2]", ["[c{n}:1]{g}", "[c:1][O{n}:2]{g}", "[c:1]({h})[O:2]{g}"]),
+    ("[c:1][NX3;H2:2]", ["[c:1]{g}", "[c:1][N{n}:2]{g}", "[c:1][N:2]({g}){h}"]),
+    ("[CX4:1][OX2H:2]", ["[C{n}:1]{g}", "[C:1][O{n}:2]{g}"]),
+    ("[CX4:1][NX3;H2:2]", ["[C:1]{g}", "[C:1][N{n}:2]({h}){g}"]),
+    ("[#6:1][OX2H:2]", ["[#6:1]{g}", "[#6:1][O{n}:2]{g}"]),
+    ("[CX3:1](=[O:2])[OX2H1:3]", ["[C:1](=[O:2]){g}", "[C:1](=[O{n}:2])[O:3]{g}"]),
+    ("[c:1][CH3:2]", ["[c{n}:1][C:2]", "[c:1][C{n}:2]{g}", "[c:1][C:2]({h}){g}"]),
+    ("[c:1][CH2:2][OH:3]", ["[c:1][C{n}:2]{g}", "[c:1][C:2]({h})[O:3]{g}", "[c:1]{g}"]),
+    ("[CX4H2:1]", ["[C{n}:1]{g}", "[C:1]({h}){g}", "[C{n}:1]"]),
+    ("[cH:1]", ["[c:1]{g}", "[c{n}:1]{g}", "[c{n}:1]"]),
+    ("[CH2:1]=[C:2]", ["[C:1]({g})=[C:2]", "[C{n}:1]=[C:2]"]),
+    ("[NX3;H1:1]([#6:2])[#6:3]", ["[N{n}:1]([#6:2])([#6:3]){g}"]),
+    ("[SX2:1]([#6:2])[#6:3]", ["[S{n}:1]([#6:2])([#6:3])({h}){g}", "[S{n}:1]([#6:2])[#6:3]"]),
+    ("[C:1][C:2](=O)[OH]", ["[C{n}:1]{g}", "[C:1]({h}){g}"]),
+    ("[c:1][O:2][CH3]", ["[c:1][O{n}:2]{g}", "[c:1]{g}", "[c:1][O{n}:2]"]),
+    ("[c:1][CX4:2]([CH3])[OX2H]", ["[c{n}:1]{g}"]),
+    ("[c:1][S](=O)[CH3]", ["[c:1]{g}"]),
+    ("[C:1](=O)[CH3]", ["[C{n}:1]{g}"]),
+    ("[P:1][OH:2]", ["[P{n}:1]{g}", "[P:1][O{n}:2]{g}"]),
+    ("[c:1][F,Cl,Br,I]", ["[c{n}:1]{g}"]),
+    ("[CX4:1]([CH3])([OX2H])[#6:2]", ["[C{n}:1]({g})[#6:2]", "[C:1]({g})({h})[#6:2]"]),
+]
+GROUPS = (
+    "F Cl Br I O N C CC C(F)(F)F C(=O)O C#N C=C S SC S(C)(=O)=O S(C)=O P(O)O P(=O)(O)O P(=O)(C)C B(O)O [Si](C)(C)C [CH2] "
+    "[NH] [NH3+] [O-] [N+](=O)[O-] N=[N+]=[N-] N(=O)=O [13CH3] [18OH] [S-] [SeH] C(F)(Cl)Br C=CC C(C)=NO N=NC I=O I(=O)=O "
+    "IO S(F)(F)(F)(F)F S(=O)=O P(=O)=O P(=O)=NC P=O C=[N+]=[N-] [N+](C)(C)C [I+]C [BH3-] [C-]#[N+] C=S [AsH2] Cl(=O)=O "
+    "[PH4] [SH5] C=C=C N=S=O S(C)(=O)=N"
+).split()
+SETS = [""] * 10 + [";H0", "H1", "H2", "+0", "+", "-"]
+
+
+def random_rules(seed, wanted=80):
+    """Made-up rules that RDKit takes; the same ones for the same seed."""
+    rules, choose = {}, random.Random(seed).choice
+    while len(rules) < wanted:
+        reactant, products = choose(LIKELY_OR_NOT)
+        smirks = f"{reactant}>>{choose(products).format(g=choose(GROUPS), h=choose(GROUPS), n=choose(SETS))}"
+        try:
+            if smirks not in rules and AllChem.ReactionFromSmarts(smirks).Validate(silent=True)[1] == 0:
+                rules[smirks] = (f"random_{len(rules):02}", smirks, None)
+        except ValueError:
+            continue
+    return list(rules.values())
+
+
+def rules_of(args):
+    return RULES if args.random is None else random_rules(args.random)
+
+
+def print_rules(args):
     entries = []
-    for name, smirks, query in RULES:
+    for name, smirks, query in rules_of(args):
         # the users' format groups the reactant in the SMIRKS only
         query = query or smirks.split(">>")[0].strip("()") if not smirks.startswith("(") else query
         entry = {"name": name, "code": name, "legacy_rule_id": name, "label": name, "family": "stranger"}
@@ -143,7 +197,8 @@ def compare(args):
     mols = [Chem.MolFromSmiles(s) for s in oracle.read_table(args.library, ["smiles"])["smiles"]]
     mols = [m for m in mols if m is not None]
     problems, acted, total = [], 0, 0
-    for name, smirks, query in RULES:
+    rules = rules_of(args)
+    for name, smirks, query in rules:
         unique, sites, failed = expected(smirks, query, mols)
         path = Path(args.ours) / f"{name}.parquet"
         ours = set(oracle.read_table(path, ["smiles"])["smiles"])
@@ -156,16 +211,19 @@ def compare(args):
         total += len(unique)
         if args.verbose:
             print(f"{name}: {sites} sites, {len(unique)} unique products, {failed} failed")
-    print(f"{len(mols)} parents, {len(RULES)} rules of which {acted} acted, {total} unique products")
+    print(f"{len(mols)} parents, {len(rules)} rules of which {acted} acted, {total} unique products")
     return oracle.report(problems)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    commands.add_parser("rules").set_defaults(run=lambda _: print_rules())
+    command = commands.add_parser("rules")
+    command.set_defaults(run=print_rules)
+    command.add_argument("--random", metavar="SEED")
     command = commands.add_parser("compare")
     command.set_defaults(run=compare)
+    command.add_argument("--random", metavar="SEED")
     command.add_argument("--library", required=True)
     command.add_argument("--ours", required=True)
     command.add_argument("--verbose", action="store_true")
