@@ -53,15 +53,10 @@ impl Thrift<'_> {
     }
 
     fn varint(&mut self) -> Option<u64> {
-        let mut value = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(value);
-            }
-        }
-        None
+        let mut rest = self.bytes.get(self.at..)?;
+        let value = varint(&mut rest)?;
+        self.at = self.bytes.len() - rest.len();
+        Some(value)
     }
 
     fn zigzag(&mut self) -> Option<i64> {
@@ -133,6 +128,20 @@ impl Thrift<'_> {
             .filter(|at| *at <= self.bytes.len())?;
         Some(())
     }
+}
+
+/// Takes an unsigned LEB128 number; `None` when it is cut off or longer than 64 bits' worth.
+pub(crate) fn varint(rest: &mut &[u8]) -> Option<u64> {
+    let mut value = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (&byte, behind) = rest.split_first()?;
+        *rest = behind;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
 }
 
 /// Reads the page header at the start of `bytes`; `None` when there is none or it is cut off.

@@ -25,7 +25,7 @@ use crate::pages::ChunkPages;
 use crate::{Meta, TableError};
 
 mod batches;
-mod pages;
+mod row_group;
 
 pub use batches::Batches;
 

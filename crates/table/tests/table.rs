@@ -2,6 +2,7 @@
 //! say; damage is found.
 
 #![expect(clippy::unwrap_used, reason = "test helpers, too, fail by panicking")]
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -502,13 +503,15 @@ fn no_bit_of_the_footer_changes_what_is_read() {
     let want = what_is_read(&path).unwrap();
     let end = good.len() - 8;
     let length = u32::from_le_bytes(good[end..end + 4].try_into().unwrap()) as usize;
-    let bad_path = dir.path().join("bad.parquet");
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
     let mut same = 0;
     for bit in (end - length) * 8..good.len() * 8 {
-        let mut bad = good.clone();
-        bad[bit / 8] ^= 1 << (bit % 8);
-        std::fs::write(&bad_path, bad).unwrap();
-        if let Ok(got) = what_is_read(&bad_path) {
+        let (byte, at) = (good[bit / 8], (bit / 8) as u64);
+        // In place: a file that is written anew thirty thousand times waits for the disk as often.
+        file.write_all_at(&[byte ^ 1 << (bit % 8)], at).unwrap();
+        let read = what_is_read(&path);
+        file.write_all_at(&[byte], at).unwrap();
+        if let Ok(got) = read {
             assert!(got == want, "bit {} of byte {}: {got:?}", bit % 8, bit / 8);
             same += 1;
         }

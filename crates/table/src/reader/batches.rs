@@ -11,7 +11,7 @@ use arrow::datatypes::SchemaRef;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowSelector};
 use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
 
-use super::pages::RowGroup;
+use super::row_group::RowGroup;
 use super::{ReadOptions, TableReader};
 use crate::TableError;
 use crate::density::Densities;

@@ -16,6 +16,7 @@ use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::schema::types::ColumnDescPtr;
 
 use crate::input::PreadFile;
+use crate::pages::varint;
 
 /// Row group `group` of a file.
 pub(super) struct RowGroup {
@@ -210,18 +211,4 @@ impl<'p> DeltaList<'p> {
             behind: rest,
         })
     }
-}
-
-/// An unsigned LEB128 number.
-fn varint(rest: &mut &[u8]) -> Option<u64> {
-    let mut value = 0u64;
-    for shift in (0..64).step_by(7) {
-        let (&byte, behind) = rest.split_first()?;
-        *rest = behind;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Some(value);
-        }
-    }
-    None
 }
