@@ -365,7 +365,7 @@ fn measure(table: &TableReader, decode_bytes: &mut [u64]) -> Result<(), MergeErr
     let metadata = table.parquet_metadata();
     let descriptor = metadata.file_metadata().schema_descr();
     let positive = |n: i64| u64::try_from(n).unwrap_or(0);
-    let walked = table.walked_page_bytes()?;
+    let walked = table.walked_page_bytes(|_| true)?;
     let indexed = walked.is_none();
     let mut largest = walked.unwrap_or_else(|| vec![0; descriptor.num_columns()]);
     largest.resize(descriptor.num_columns(), 0);

@@ -238,18 +238,21 @@ impl TableReader {
 
     /// Per leaf column, most bytes its decoder holds of a table that has no index of its pages, or not ours: the largest
     /// page as stored and raw, as much again in rows that are given out, and the dictionary, read and decoded. `None`
-    /// where the index says it.
+    /// where the index says it; 0 for columns that are not `wanted`, whose pages are not looked at.
     ///
     /// # Errors
     /// [`TableError::Io`]; [`TableError::Read`] where there is no page.
-    pub fn walked_page_bytes(&self) -> Result<Option<Vec<u64>>, TableError> {
+    pub fn walked_page_bytes(
+        &self,
+        wanted: impl Fn(usize) -> bool,
+    ) -> Result<Option<Vec<u64>>, TableError> {
         if self.indexed {
             return Ok(None);
         }
         let mut bytes = Vec::new();
         for (group, chunks) in self.parquet_metadata().row_groups().iter().enumerate() {
             bytes.resize(chunks.num_columns(), 0);
-            for (leaf, largest) in bytes.iter_mut().enumerate() {
+            for (leaf, largest) in bytes.iter_mut().enumerate().filter(|(l, _)| wanted(*l)) {
                 let pages = self.chunk_pages(group, leaf)?;
                 let here = 2 * pages.raw + pages.stored + 3 * pages.dictionary;
                 *largest = here.max(*largest);
@@ -308,7 +311,7 @@ impl TableReader {
     /// pages.
     pub fn reserve_bytes(&self, options: &ReadOptions) -> Result<u64, TableError> {
         let (mask, _) = self.projection(options.columns.as_deref())?;
-        let columns = match self.walked_page_bytes()? {
+        let columns = match self.walked_page_bytes(|leaf| mask.leaf_included(leaf))? {
             Some(columns) => columns,
             None => self.indexed_page_bytes(),
         };
