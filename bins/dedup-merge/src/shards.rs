@@ -360,33 +360,11 @@ fn bare(schema: &SchemaRef) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-/// A page compressed and decompressed, and the dictionary, per column.
+/// Most bytes the decoders of each column hold.
 fn measure(table: &TableReader, decode_bytes: &mut [u64]) -> Result<(), MergeError> {
-    let metadata = table.parquet_metadata();
-    let descriptor = metadata.file_metadata().schema_descr();
-    let positive = |n: i64| u64::try_from(n).unwrap_or(0);
-    let walked = table.walked_page_bytes(|_| true)?;
-    let indexed = walked.is_none();
-    let mut largest = walked.unwrap_or_else(|| vec![0; descriptor.num_columns()]);
-    largest.resize(descriptor.num_columns(), 0);
-    let groups = metadata.row_groups().iter().enumerate();
-    for (group, row_group) in groups.filter(|_| indexed) {
-        let index = metadata.page_index_for_row_group(group);
-        for (leaf, chunk) in row_group.columns().iter().enumerate() {
-            let raw = positive(chunk.uncompressed_size());
-            let ratio = raw as f64 / positive(chunk.compressed_size()).max(1) as f64;
-            let pages = index.page_locations(leaf).into_iter().flatten();
-            let stored = pages.map(|p| positive(i64::from(p.compressed_page_size)));
-            // Pages compress unevenly; a half more is for those that do it best.
-            let page = (stored.max().unwrap_or(0) as f64 * (1.0 + 1.5 * ratio)) as u64;
-            let dictionary = match chunk.dictionary_page_offset() {
-                Some(start) => positive(chunk.data_page_offset() - start).min(raw) * 4,
-                None => 0,
-            };
-            largest[leaf] = page.min(2 * raw).max(largest[leaf]) + dictionary;
-        }
-    }
-    for (leaf, bytes) in largest.iter().enumerate() {
+    let descriptor = table.parquet_metadata().file_metadata().schema_descr();
+    let leaves = table.decode_bytes(|_| true)?;
+    for (leaf, bytes) in leaves.iter().enumerate() {
         let root = descriptor.get_column_root_idx(leaf);
         decode_bytes[root] = decode_bytes[root].max(*bytes);
     }

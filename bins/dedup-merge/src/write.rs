@@ -13,7 +13,7 @@ use halocline_cascade::{Accumulate, After, Cascade, Chain, Emit, Weigh, Why};
 use halocline_cli::distinct::Distinct;
 use halocline_table::{
     Batches, EncodedRowGroup, PRODUCT_ROW_GROUP_BYTES, ReadOptions, RowGroupCutter, RowGroupRows,
-    Sealed, TableWriter, WriterOptions,
+    Sealed, TableWriter, WriterOptions, footer_bytes,
 };
 
 use crate::MergeError;
@@ -59,7 +59,7 @@ pub(crate) fn least_bytes(shards: &Shards, pool_bytes: u64) -> u64 {
 fn footer_reserve(shards: &Shards) -> u64 {
     let columns = shards.schema.flattened_fields().len() as u64;
     let row_groups = shards.rows / 50_000 + 1;
-    row_groups * columns * (2 << 10)
+    footer_bytes(row_groups, columns)
 }
 
 /// The footer of some 80 million products: 12 KiB for a row group of five columns (2026-11-20).

@@ -231,7 +231,8 @@ impl Rejects {
         self.writer
             .write(&RecordBatch::try_new(text_rejects_schema(), columns)?)?;
         // A file of nothing but rejects has a long footer.
-        let held = self.writer.memory_bytes() + 2 * REJECT_BATCH_BYTES as u64;
+        let table = self.writer.memory_bytes() + self.writer.seal_bytes();
+        let held = table + 2 * REJECT_BATCH_BYTES as u64;
         cover(&mut self.memory, held)
     }
 

@@ -84,7 +84,8 @@ impl Library {
         self.writer.write(batch)?;
         // Encoded pages have every size: what the allocator keeps of each would follow the rows.
         release_idle_pages();
-        let held = self.writer.memory_bytes() + Profile::BYTES + 4 * BATCH_BYTES as u64;
+        let table = self.writer.memory_bytes() + self.writer.seal_bytes();
+        let held = table + Profile::BYTES + 4 * BATCH_BYTES as u64;
         cover(&mut self.memory, held)
     }
 

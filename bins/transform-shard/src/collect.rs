@@ -41,7 +41,7 @@ pub(crate) struct Collector<'a> {
     pub rejects: Rejects,
     pub dictionaries: &'a Dictionaries,
     pub reaction_ids: &'a [String],
-    seen: Seen,
+    pub seen: Seen,
     pub counts: Vec<Counts>,
     pub profile: Profile,
     pub rows_in: u64,

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 use arrow::array::Array;
 use arrow::datatypes::Field;
-use halocline_budget::{Budget, ByteSize, MemoryLimit, slack};
+use halocline_budget::{Budget, ByteSize, MemoryLimit, Reservation, slack};
 use halocline_cascade::{Cascade, CascadeError};
 use halocline_chem::{Kernel, rdkit_version};
 use halocline_cli::Progress;
@@ -86,11 +86,16 @@ fn num_tables(config: &Config) -> usize {
 pub(crate) fn least_pool_bytes(config: &Config, limit: MemoryLimit) -> anyhow::Result<u64> {
     Ok(fixed_bytes(num_tables(config), seen_bytes(limit))
         + page_bytes(config)?
+        + FOOTER_BYTES
         + THREAD_BYTES
         + ENCODE_BYTES
         + 2 * READ_BYTES
         + 2 * BATCH_BYTES)
 }
+
+/// Of the footers of the tables, which grow with the rows: 0.2 bytes for each product. This is for some 5 million; a shard
+/// with more takes more of the pool.
+const FOOTER_BYTES: u64 = 1 << 20;
 
 /// What a finished shard says of itself in the manifest.
 pub(crate) struct Done {
@@ -209,6 +214,7 @@ pub(crate) fn run(
     let state = fixed_bytes(tables.len(), seen_bytes(config.limit));
     let mut pages_held = budget.pool().claim("pages of the library");
     pages_held.try_grow(page_bytes(config)?)?;
+    let mut footers = Footers::new(budget, FOOTER_BYTES)?;
     let threads = affordable_threads(config, budget, state);
     let mut threads_held = budget.pool().claim("threads and RDKit");
     threads_held.try_grow(THREAD_BYTES * threads as u64)?;
@@ -305,7 +311,7 @@ pub(crate) fn run(
             let _guard = times.time("write");
             budget.observe();
             writers[table].append(group)?;
-            Ok(())
+            footers.hold(&writers)
         })
         .run();
     if let Err(error) = ran {
@@ -332,10 +338,11 @@ pub(crate) fn run(
         counts,
         profile,
         rows_in,
+        seen,
         ..
     } = collector;
     progress.finish();
-    drop((threads_held, pages_held));
+    drop((threads_held, pages_held, seen));
     assert!(
         rows_in == rows.end - rows.start,
         "rows {}..{} were asked for, {rows_in} went through",
@@ -345,6 +352,7 @@ pub(crate) fn run(
 
     let mut published = Vec::new();
     for writer in writers {
+        footers.seal(&writer)?;
         published.push(finish(writer, &times)?);
     }
     let mut base = Sidecar::new("halo-transform-shard");
@@ -418,6 +426,35 @@ pub(crate) fn run(
     base.write(&dir.join(SHARD_SIDECAR))?;
     report(config, &base);
     Ok(done)
+}
+
+/// Memory for the footers of the tables being written.
+struct Footers(Reservation);
+
+impl Footers {
+    fn new(budget: &Budget, bytes: u64) -> anyhow::Result<Self> {
+        let mut held = budget.pool().claim("footers of the tables");
+        held.try_grow(bytes)?;
+        Ok(Self(held))
+    }
+
+    /// Takes more where the footers have outgrown what they have.
+    fn hold(&mut self, writers: &[TableWriter]) -> anyhow::Result<()> {
+        self.cover(writers.iter().map(TableWriter::memory_bytes).sum())
+    }
+
+    /// As much as writing this footer takes beside those that wait.
+    fn seal(&mut self, writer: &TableWriter) -> anyhow::Result<()> {
+        self.cover(writer.memory_bytes() + writer.seal_bytes())
+    }
+
+    fn cover(&mut self, bytes: u64) -> anyhow::Result<()> {
+        let more = bytes.saturating_sub(self.0.bytes());
+        self.0.try_grow(more).context(
+            "the footers of the tables outgrow the memory limit
+hint: cut the library into more shards, or raise `--memory-limit`",
+        )
+    }
 }
 
 fn finish(writer: TableWriter, times: &StageTimer) -> anyhow::Result<Published> {

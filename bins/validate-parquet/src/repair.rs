@@ -4,7 +4,9 @@ use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 use halocline_budget::Budget;
-use halocline_table::{ReadOptions, TableReader, TableWriter, WriterOptions, salvage};
+use halocline_table::{
+    ReadOptions, TableReader, TableWriter, WriterOptions, footer_bytes, salvage,
+};
 use serde::Serialize;
 
 use crate::content::reserve;
@@ -73,12 +75,14 @@ pub(crate) fn repair(file: &Path, new: &Path, budget: &Budget) -> anyhow::Result
         batch_bytes: BATCH_BYTES,
         ..ReadOptions::default()
     };
+    let columns = table.schema().flattened_fields().len() as u64;
     let _memory = reserve(
         budget,
         "repair",
         table.metadata_bytes()
             + table.reserve_bytes(&read)?
-            + TableWriter::reserve_bytes(table.schema(), meta.kind, &options),
+            + TableWriter::reserve_bytes(table.schema(), meta.kind, &options)
+            + 2 * footer_bytes(table.row_groups() as u64, columns),
     )?;
     let mut writer = TableWriter::create(new, table.schema(), &meta, options)?;
     for batch in table.batches(read)? {

@@ -2,6 +2,7 @@
 
 use parquet::arrow::ProjectionMask;
 use parquet::basic::Type;
+use parquet::file::metadata::ParquetMetaData;
 
 use crate::{TableError, TableReader};
 
@@ -17,19 +18,19 @@ pub(crate) struct Densities {
 const OVERHEAD: f64 = 5.0;
 
 impl Densities {
-    /// Of the columns in `mask`, along row group `group`.
+    /// Of the columns in `mask`, along row group `group`, whose metadata with the index of its pages is `metadata`.
     ///
     /// # Errors
     /// Those of reading pages, of a table that has no index of them, or not ours.
     pub(crate) fn of(
         table: &TableReader,
         group: usize,
+        metadata: &ParquetMetaData,
         mask: &ProjectionMask,
     ) -> Result<Self, TableError> {
-        let metadata = table.parquet_metadata();
-        let row_group = metadata.row_group(group);
+        let row_group = metadata.row_group(0);
         let rows = u64::try_from(row_group.num_rows()).unwrap_or(0).max(1);
-        let index = metadata.page_index_for_row_group(group);
+        let index = metadata.page_index_for_row_group(0);
         let indexed = table.is_indexed();
         let mut densities = Self {
             flat: 0.0,

@@ -22,14 +22,12 @@ use parquet::arrow::arrow_writer::{
 use parquet::arrow::{ArrowSchemaConverter, add_encoded_arrow_schema_to_metadata};
 use parquet::basic::Compression;
 use parquet::errors::{ParquetError, Result as ParquetResult};
-use parquet::file::metadata::RowGroupMetaDataPtr;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
 use parquet::file::writer::SerializedFileWriter;
-use parquet::schema::types::{ColumnPath, SchemaDescriptor, TypePtr};
+use parquet::schema::types::{ColumnPath, SchemaDescPtr, SchemaDescriptor, TypePtr};
 
-use crate::page_store::{EncodedColumn, PageChunk, Shared, Stores, finish_column, lock};
-use crate::recovery::index_crc;
-use crate::{Kind, Meta, TableError};
+use crate::page_store::{EncodedColumn, Shared, Stores, finish_column, lock};
+use crate::{Kind, Meta, SHARD_ROW_GROUP_BYTES, TableError, WriterOptions};
 
 /// Most rows in a slice, and
 pub(crate) const SLICE_ROWS: usize = 2048;
@@ -59,6 +57,7 @@ const STATISTICS_BYTES: usize = 64;
 /// share it with the threads that encode.
 #[derive(Clone)]
 pub struct WriterSchema {
+    options: WriterOptions,
     arrow: SchemaRef,
     properties: WriterPropertiesPtr,
     parquet: TypePtr,
@@ -75,20 +74,20 @@ impl fmt::Debug for WriterSchema {
 }
 
 impl WriterSchema {
-    /// Prepares `schema` for writing. Metadata of schema and fields is dropped (its order is
+    /// Prepares `schema` for writing as `options` say. Metadata of schema and fields is dropped (its order is
     /// random); columns typed as dictionary are dictionary-encoded, all others are plain.
     ///
     /// # Errors
     /// [`TableError::Schema`] for a type Parquet cannot hold or an extra metadata key that hides a
     /// fixed one.
-    pub fn new(schema: &Schema, meta: &Meta) -> Result<Self, TableError> {
+    pub fn new(schema: &Schema, meta: &Meta, options: WriterOptions) -> Result<Self, TableError> {
         let arrow = crate::schema::bare_schema(schema);
         let unsupported =
             |e: ParquetError| TableError::Schema(format!("a column cannot be written: {e}"));
         let descriptor = ArrowSchemaConverter::new()
             .convert(&arrow)
             .map_err(unsupported)?;
-        let mut properties = properties(&arrow, &descriptor, meta)?;
+        let mut properties = properties(&arrow, &descriptor, meta, &options)?;
         add_encoded_arrow_schema_to_metadata(&arrow, &mut properties);
         let properties = Arc::new(properties);
         let parquet = descriptor.root_schema_ptr();
@@ -96,6 +95,7 @@ impl WriterSchema {
             SerializedFileWriter::new(io::sink(), Arc::clone(&parquet), Arc::clone(&properties))
                 .map_err(unsupported)?;
         Ok(Self {
+            options,
             arrow,
             properties,
             parquet,
@@ -109,19 +109,21 @@ impl WriterSchema {
         &self.arrow
     }
 
-    pub(crate) fn file_writer<W: io::Write + Send>(
-        &self,
-        sink: W,
-    ) -> ParquetResult<SerializedFileWriter<W>> {
-        SerializedFileWriter::new(
-            sink,
-            Arc::clone(&self.parquet),
-            Arc::clone(&self.properties),
-        )
+    pub(crate) fn options(&self) -> &WriterOptions {
+        &self.options
+    }
+
+    pub(crate) fn descriptor(&self) -> SchemaDescPtr {
+        Arc::new(SchemaDescriptor::new(Arc::clone(&self.parquet)))
+    }
+
+    pub(crate) fn properties(&self) -> &WriterProperties {
+        &self.properties
     }
 
     /// The record that tells a salvager what the pages hold.
-    pub(crate) fn file_record(&self, row_group_bytes: u64) -> Result<Vec<u8>, TableError> {
+    pub(crate) fn file_record(&self) -> Result<Vec<u8>, TableError> {
+        let row_group_bytes = self.options.row_group_bytes;
         crate::recovery::file_record(&self.parquet, &self.properties, row_group_bytes)
     }
 
@@ -183,8 +185,15 @@ fn properties(
     arrow: &SchemaRef,
     descriptor: &SchemaDescriptor,
     meta: &Meta,
+    options: &WriterOptions,
 ) -> Result<WriterProperties, TableError> {
     let library = meta.kind == Kind::Library;
+    let passed_on = options.row_group_bytes <= SHARD_ROW_GROUP_BYTES;
+    // Minima and maxima of pages of text prune nothing here and would be most of the footer.
+    let statistics = match passed_on {
+        true => EnabledStatistics::None,
+        false => EnabledStatistics::Chunk,
+    };
     let mut builder = WriterProperties::builder()
         .set_created_by(format!("{CREATED_BY}{}", env!("CARGO_PKG_VERSION")))
         // Compressed in `CrcStore`.
@@ -196,8 +205,7 @@ fn properties(
         .set_write_batch_size(256)
         .set_statistics_truncate_length(Some(STATISTICS_BYTES))
         .set_column_index_truncate_length(Some(STATISTICS_BYTES))
-        // Minima and maxima of pages of text prune nothing here and would be most of the footer.
-        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_statistics_enabled(statistics)
         .set_key_value_metadata(Some(meta.to_key_values()?));
     for leaf in 0..descriptor.num_columns() {
         let root = descriptor.get_column_root_idx(leaf);
@@ -207,7 +215,7 @@ fn properties(
             builder = builder.set_column_dictionary_enabled(path.clone(), true);
         }
         // Of a library whole shards are read, never rows by their values.
-        if field.data_type().is_primitive() && !library {
+        if field.data_type().is_primitive() && !library && !passed_on {
             builder = builder.set_column_statistics_enabled(path, EnabledStatistics::Page);
         }
     }
@@ -398,18 +406,8 @@ impl EncodedRowGroup {
             .sum()
     }
 
-    /// The row group as written, and per column the [`index_crc`] of its pages.
-    pub(crate) fn append_to<W: io::Write + Send>(
-        self,
-        file: &mut SerializedFileWriter<W>,
-    ) -> ParquetResult<(RowGroupMetaDataPtr, Vec<Option<u32>>)> {
-        let mut group = file.next_row_group()?;
-        let mut indexes = Vec::with_capacity(self.columns.len());
-        for column in self.columns {
-            let index = column.close.offset_index.as_ref();
-            indexes.push(index.map(|i| index_crc(i.page_locations())));
-            group.append_column(&PageChunk(column.pages), column.close)?;
-        }
-        Ok((group.close()?, indexes))
+    /// Its rows and its columns.
+    pub(crate) fn into_parts(self) -> (u64, Vec<EncodedColumn>) {
+        (self.rows, self.columns)
     }
 }

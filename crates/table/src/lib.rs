@@ -19,6 +19,7 @@ mod cut;
 mod density;
 mod encode;
 mod error;
+mod footer;
 mod guard;
 mod input;
 mod meta;
@@ -35,6 +36,7 @@ mod writer;
 pub use cut::{RowGroupCutter, RowGroupRows};
 pub use encode::{EncodedRowGroup, RowGroupEncoder, WriterSchema};
 pub use error::TableError;
+pub use footer::footer_bytes;
 pub use halocline_budget::publish;
 pub use meta::{Kind, Meta};
 pub use reader::{Batches, ReadOptions, TableReader, text_column};
@@ -56,7 +58,7 @@ pub const PRODUCT_ROW_GROUP_BYTES: u64 = 32 << 20;
 pub const LIBRARY_ROW_GROUP_BYTES: u64 = 16 << 20;
 
 /// Raw bytes per row group of a table one step writes for the next: small, because one process
-/// keeps one such table open per rule.
+/// keeps one such table open per rule. Such tables have no statistics: nobody asks them for some of their rows.
 pub const SHARD_ROW_GROUP_BYTES: u64 = 1 << 20;
 
 /// `xxh3-128` of bytes as 32 lower-case hex digits.

@@ -5,7 +5,6 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -161,60 +160,4 @@ pub(crate) fn finish_column(
 pub(crate) struct EncodedColumn {
     pub(crate) close: ColumnCloseResult,
     pub(crate) pages: Vec<Bytes>,
-}
-
-/// The pages of one chunk as a thing parquet can read from the start.
-pub(crate) struct PageChunk(pub(crate) Vec<Bytes>);
-
-impl parquet::file::reader::Length for PageChunk {
-    fn len(&self) -> u64 {
-        self.0.iter().map(|p| p.len() as u64).sum()
-    }
-}
-
-impl parquet::file::reader::ChunkReader for PageChunk {
-    type T = PageRead;
-
-    fn get_read(&self, start: u64) -> ParquetResult<PageRead> {
-        if start != 0 {
-            return Err(ParquetError::General(
-                "a chunk is read from its start".to_owned(),
-            ));
-        }
-        Ok(PageRead {
-            pages: self.0.clone(),
-            next: 0,
-            at: 0,
-        })
-    }
-
-    fn get_bytes(&self, _: u64, _: usize) -> ParquetResult<Bytes> {
-        Err(ParquetError::General(
-            "a chunk is read from its start".to_owned(),
-        ))
-    }
-}
-
-pub(crate) struct PageRead {
-    pages: Vec<Bytes>,
-    next: usize,
-    at: usize,
-}
-
-impl io::Read for PageRead {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while let Some(page) = self.pages.get(self.next) {
-            let rest = &page[self.at..];
-            if rest.is_empty() {
-                self.next += 1;
-                self.at = 0;
-                continue;
-            }
-            let n = rest.len().min(buffer.len());
-            buffer[..n].copy_from_slice(&rest[..n]);
-            self.at += n;
-            return Ok(n);
-        }
-        Ok(0)
-    }
 }

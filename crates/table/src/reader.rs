@@ -65,9 +65,9 @@ pub struct TableReader {
     meta: Option<Meta>,
     /// First row of each row group, and the number of rows at the end.
     starts: Arc<Vec<u64>>,
-    /// Was it written by this crate, with the index of its pages? Then pages are as large as the
-    /// index says, and rows as long. Others' pages are looked at one by one.
-    indexed: bool,
+    /// Of a table that this crate wrote, with the index of its pages: per leaf column, most bytes its decoder holds by that
+    /// index. `None`: the pages of others are looked at one by one.
+    indexed: Option<Arc<Vec<u64>>>,
 }
 
 impl TableReader {
@@ -89,7 +89,7 @@ impl TableReader {
         };
         let metadata = guard(|| load_metadata(&file)).map_err(damaged)?;
         let table = Self::from_metadata(file, metadata)?;
-        crate::recovery::check_footer(table.file(), table.parquet_metadata())?.map_err(damaged)?;
+        crate::recovery::check_footer(&table)?.map_err(damaged)?;
         Ok(table)
     }
 
@@ -126,14 +126,13 @@ impl TableReader {
             ArrowReaderMetadata::try_new(Arc::clone(&metadata), options).map_err(|e| e.to_string())
         })
         .map_err(&damaged)?;
-        let indexed = (0..metadata.num_row_groups()).all(|group| {
-            let index = metadata.page_index_for_row_group(group);
-            let mut leaves = 0..metadata.row_group(group).num_columns();
-            leaves.all(|leaf| index.page_locations(leaf).is_some())
-        });
+        let indexed = match &meta {
+            Some(_) => guard(|| indexed_decode_bytes(&file, &metadata)).map_err(damaged)?,
+            None => None,
+        };
         Ok(Self {
             file,
-            indexed: indexed && meta.is_some(),
+            indexed: indexed.map(Arc::new),
             arrow,
             meta,
             starts: Arc::new(starts),
@@ -141,7 +140,15 @@ impl TableReader {
     }
 
     pub(crate) fn is_indexed(&self) -> bool {
-        self.indexed
+        self.indexed.is_some()
+    }
+
+    /// The metadata of a row group alone, with the index of its pages.
+    ///
+    /// # Errors
+    /// What is wrong with the index, in words.
+    pub(crate) fn row_group(&self, group: usize) -> Result<ParquetMetaData, String> {
+        guard(|| row_group::alone(&self.file, self.parquet_metadata(), group))
     }
 
     /// Where the file is.
@@ -190,7 +197,7 @@ impl TableReader {
         self.starts[index]..self.starts[index + 1]
     }
 
-    /// Bytes the footer and the page index hold in memory.
+    /// Bytes the footer holds in memory.
     #[must_use]
     pub fn metadata_bytes(&self) -> u64 {
         self.parquet_metadata().memory_size() as u64
@@ -236,29 +243,29 @@ impl TableReader {
         }
     }
 
-    /// Per leaf column, most bytes its decoder holds of a table that has no index of its pages, or not ours: the largest
-    /// page as stored and raw, as much again in rows that are given out, and the dictionary, read and decoded. `None`
-    /// where the index says it; 0 for columns that are not `wanted`, whose pages are not looked at.
+    /// Per leaf column, most bytes its decoder holds: the largest page as stored and raw, as much again in rows that are
+    /// given out, and the dictionary, read and decoded. By the index of the pages, or, where there is none or not ours, by
+    /// their headers; 0 for columns that are not `wanted`, whose pages are not looked at.
     ///
     /// # Errors
     /// [`TableError::Io`]; [`TableError::Read`] where there is no page.
-    pub fn walked_page_bytes(
-        &self,
-        wanted: impl Fn(usize) -> bool,
-    ) -> Result<Option<Vec<u64>>, TableError> {
-        if self.indexed {
-            return Ok(None);
+    pub fn decode_bytes(&self, wanted: impl Fn(usize) -> bool) -> Result<Vec<u64>, TableError> {
+        let columns = self.arrow.parquet_schema().num_columns();
+        let mut bytes = vec![0; columns];
+        if let Some(indexed) = &self.indexed {
+            for (leaf, largest) in bytes.iter_mut().enumerate().filter(|(l, _)| wanted(*l)) {
+                *largest = indexed[leaf];
+            }
+            return Ok(bytes);
         }
-        let mut bytes = Vec::new();
-        for (group, chunks) in self.parquet_metadata().row_groups().iter().enumerate() {
-            bytes.resize(chunks.num_columns(), 0);
+        for group in 0..self.row_groups() {
             for (leaf, largest) in bytes.iter_mut().enumerate().filter(|(l, _)| wanted(*l)) {
                 let pages = self.chunk_pages(group, leaf)?;
                 let here = 2 * pages.raw + pages.stored + 3 * pages.dictionary;
                 *largest = here.max(*largest);
             }
         }
-        Ok(Some(bytes))
+        Ok(bytes)
     }
 
     /// The pages of a chunk, from their headers.
@@ -303,47 +310,18 @@ impl TableReader {
         })
     }
 
-    /// Most bytes [`Batches`] of these options hold, for reserving ahead: two batches, and per
-    /// column the largest page (compressed and not), its dictionary and a decompressor.
+    /// Most bytes [`Batches`] of these options hold, for reserving ahead: two batches, and per column its decoder
+    /// ([`TableReader::decode_bytes`]) and a decompressor.
     ///
     /// # Errors
     /// [`TableError::Schema`] for a column that is not there; those of reading the headers of
     /// pages.
     pub fn reserve_bytes(&self, options: &ReadOptions) -> Result<u64, TableError> {
         let (mask, _) = self.projection(options.columns.as_deref())?;
-        let columns = match self.walked_page_bytes(|leaf| mask.leaf_included(leaf))? {
-            Some(columns) => columns,
-            None => self.indexed_page_bytes(),
-        };
-        let included = columns.iter().enumerate();
-        let included = included.filter(|(leaf, _)| mask.leaf_included(*leaf));
-        let pages: u64 = included.map(|(_, bytes)| bytes + DECOMPRESSOR_BYTES).sum();
+        let columns = self.decode_bytes(|leaf| mask.leaf_included(leaf))?;
+        let included = columns.iter().filter(|bytes| **bytes > 0);
+        let pages: u64 = included.map(|bytes| bytes + DECOMPRESSOR_BYTES).sum();
         Ok(pages + 2 * options.batch_bytes)
-    }
-
-    /// Per leaf column, the largest page (compressed and not) and its dictionary, by the index.
-    fn indexed_page_bytes(&self) -> Vec<u64> {
-        let metadata = self.parquet_metadata();
-        let mut columns = Vec::new();
-        let positive = |n: i64| u64::try_from(n).unwrap_or(0);
-        for (group, chunks) in metadata.row_groups().iter().enumerate() {
-            columns.resize(chunks.num_columns(), 0);
-            let index = metadata.page_index_for_row_group(group);
-            for (leaf, chunk) in chunks.columns().iter().enumerate() {
-                let raw = positive(chunk.uncompressed_size());
-                let stored = positive(chunk.compressed_size());
-                let pages = index.page_locations(leaf).into_iter().flatten();
-                let largest = pages.map(|p| positive(i64::from(p.compressed_page_size)));
-                let largest = largest.max().unwrap_or(0);
-                let page = largest + (largest as f64 * raw as f64 / stored.max(1) as f64) as u64;
-                let dictionary = match chunk.dictionary_page_offset() {
-                    Some(_) => raw.min(1 << 20),
-                    None => 0,
-                };
-                columns[leaf] = (page + dictionary).max(columns[leaf]);
-            }
-        }
-        columns
     }
 
     fn projection(
@@ -438,17 +416,46 @@ fn check_magic(file: &PreadFile) -> Result<(), TableError> {
 
 fn load_metadata(file: &PreadFile) -> Result<ParquetMetaData, String> {
     // Statistics of chunks are read by nobody here and are most of a footer in memory. The column
-    // index likewise; the offset index lets a range of rows skip pages.
+    // index likewise; the offset index, which lets a range of rows skip pages, is read row group by row group.
     let options = parquet::file::metadata::ParquetMetaDataOptions::new()
         .with_column_stats_policy(ParquetStatisticsPolicy::SkipAll)
         .with_size_stats_policy(ParquetStatisticsPolicy::SkipAll)
         .with_encoding_stats_policy(ParquetStatisticsPolicy::SkipAll);
     ParquetMetaDataReader::new()
         .with_metadata_options(Some(options))
-        .with_column_index_policy(PageIndexPolicy::Skip)
-        .with_offset_index_policy(PageIndexPolicy::Optional)
+        .with_page_index_policy(PageIndexPolicy::Skip)
         .parse_and_finish(file)
         .map_err(|e| e.to_string())
+}
+
+/// [`TableReader::decode_bytes`] by the index of the pages; `None` where a chunk has none.
+fn indexed_decode_bytes(
+    file: &PreadFile,
+    metadata: &ParquetMetaData,
+) -> Result<Option<Vec<u64>>, String> {
+    let positive = |n: i64| u64::try_from(n).unwrap_or(0);
+    let mut columns = vec![0; metadata.file_metadata().schema_descr().num_columns()];
+    for group in 0..metadata.num_row_groups() {
+        let alone = row_group::alone(file, metadata, group)?;
+        let index = alone.page_index_for_row_group(0);
+        for (leaf, chunk) in alone.row_group(0).columns().iter().enumerate() {
+            let Some(pages) = index.page_locations(leaf) else {
+                return Ok(None);
+            };
+            let stored = pages.iter().map(|p| i64::from(p.compressed_page_size));
+            let stored = positive(stored.max().unwrap_or(0)) as f64;
+            let raw = positive(chunk.uncompressed_size());
+            let ratio = raw as f64 / positive(chunk.compressed_size()).max(1) as f64;
+            // Pages compress unevenly; a half more is for those that do it best.
+            let page = ((stored * (1.0 + 1.5 * ratio)) as u64).min(2 * raw);
+            let dictionary = match chunk.dictionary_page_offset() {
+                Some(start) => positive(chunk.data_page_offset() - start).min(raw) * 4,
+                None => 0,
+            };
+            columns[leaf] = (page + dictionary).max(columns[leaf]);
+        }
+    }
+    Ok(Some(columns))
 }
 
 /// The footer's numbers against each other and against the file. Returns the rows at which row

@@ -20,7 +20,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::{
     ColumnChunkMetaData, FileMetaData, KeyValue, ParquetMetaData, RowGroupMetaData,
 };
-use parquet::file::page_index::offset_index::PageLocation;
+use parquet::file::page_index::offset_index::{OffsetIndexMetaData, PageLocation};
 use parquet::file::properties::WriterProperties;
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::printer::print_schema;
@@ -118,7 +118,7 @@ fn chunks_of(group: &RowGroupMetaData) -> Vec<ChunkRecord> {
 
 /// CRC-32 of what an offset index says about the pages of a chunk, their place in the file aside: a
 /// wrong first row there makes a reader skip the wrong rows.
-pub(crate) fn index_crc(pages: &[PageLocation]) -> u32 {
+fn index_crc(pages: &[PageLocation]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     for page in pages {
         hasher.update(&page.first_row_index.to_le_bytes());
@@ -141,11 +141,11 @@ fn index_agrees(pages: &[PageLocation], chunk: &ColumnChunkMetaData, crc: u32) -
 /// The record behind a row group that has just been written.
 pub(crate) fn group_record(
     group: &RowGroupMetaData,
-    indexes: &[Option<u32>],
+    indexes: &[OffsetIndexMetaData],
 ) -> Result<Vec<u8>, TableError> {
     let mut columns = chunks_of(group);
     for (column, index) in columns.iter_mut().zip(indexes) {
-        column.index = *index;
+        column.index = Some(index_crc(index.page_locations()));
     }
     let start = columns
         .first()
@@ -164,10 +164,8 @@ pub(crate) fn group_record(
 /// The footer against the records: the same schema and metadata, row groups and chunks side by side
 /// without a gap from the first record to the index, and as many rows. A record that is itself
 /// damaged proves nothing against the footer. The error is what is wrong, in words.
-pub(crate) fn check_footer(
-    file: &PreadFile,
-    metadata: &ParquetMetaData,
-) -> Result<Result<(), String>, TableError> {
+pub(crate) fn check_footer(table: &TableReader) -> Result<Result<(), String>, TableError> {
+    let (file, metadata) = (table.file(), table.parquet_metadata());
     let Some((json, mut at)) = read_frame(file, 4, FILE_MAGIC)? else {
         return Ok(Ok(()));
     };
@@ -227,7 +225,11 @@ pub(crate) fn check_footer(
         let Ok(mut record) = serde_json::from_slice::<GroupRecord>(&json) else {
             continue;
         };
-        let pages = metadata.page_index_for_row_group(place);
+        let alone = match table.row_group(place) {
+            Ok(alone) => alone,
+            Err(detail) => return Ok(Err(detail)),
+        };
+        let pages = alone.page_index_for_row_group(0);
         for (leaf, (chunk, column)) in group.columns().iter().zip(&mut record.columns).enumerate() {
             if let (Some(crc), Some(pages)) = (column.index.take(), pages.page_locations(leaf))
                 && !index_agrees(pages, chunk, crc)

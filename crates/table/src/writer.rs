@@ -3,15 +3,18 @@
 use std::fmt;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use halocline_budget::publish::AtomicFile;
 use parquet::errors::ParquetError;
-use parquet::file::writer::SerializedFileWriter;
+use parquet::file::metadata::ParquetMetaDataWriter;
+use parquet::file::writer::TrackedWrite;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::cut::cut;
+use crate::footer::Footer;
 use crate::recovery::group_record;
 use crate::{EncodedRowGroup, Kind, Meta, RowGroupEncoder, TableError, WriterSchema, row_bytes};
 
@@ -43,20 +46,44 @@ pub struct Published {
 }
 
 /// Counts and digests what goes to the file.
-struct HashingFile {
+struct Hashing {
     file: AtomicFile,
-    hash: Box<Xxh3>,
+    hash: Xxh3,
+    failed: Option<io::Error>,
+}
+
+/// The file on its way through Parquet's writer of footers, which takes it, drops it, and with it what the last write
+/// said: so it is shared, and remembers.
+#[derive(Clone)]
+struct HashingFile(Arc<Mutex<Hashing>>);
+
+impl HashingFile {
+    fn lock(&self) -> MutexGuard<'_, Hashing> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Write for HashingFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n = self.file.write(bytes)?;
-        self.hash.update(&bytes[..n]);
-        Ok(n)
+        let Hashing { file, hash, failed } = &mut *self.lock();
+        match file.write(bytes) {
+            Ok(n) => {
+                hash.update(&bytes[..n]);
+                Ok(n)
+            }
+            Err(error) => {
+                let text = error.to_string();
+                let kind = error.kind();
+                if kind != io::ErrorKind::Interrupted {
+                    failed.get_or_insert_with(|| io::Error::new(kind, text));
+                }
+                Err(error)
+            }
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.lock().file.flush()
     }
 }
 
@@ -64,11 +91,12 @@ impl Write for HashingFile {
 pub struct TableWriter {
     path: PathBuf,
     schema: WriterSchema,
-    options: WriterOptions,
-    file: SerializedFileWriter<HashingFile>,
+    file: TrackedWrite<HashingFile>,
+    /// The same file, to have it back when the footer is written.
+    whole: HashingFile,
+    footer: Footer,
     encoder: Option<RowGroupEncoder>,
     rows: u64,
-    row_groups: u64,
 }
 
 impl fmt::Debug for TableWriter {
@@ -92,36 +120,33 @@ impl TableWriter {
         meta: &Meta,
         options: WriterOptions,
     ) -> Result<Self, TableError> {
-        Self::with_schema(path, WriterSchema::new(schema, meta)?, options)
+        let schema = WriterSchema::new(schema, meta, options)?;
+        Self::with_schema(path, schema)
     }
 
     /// As [`TableWriter::create`], with a schema already prepared (to share it with encoders).
     ///
     /// # Errors
     /// As [`TableWriter::create`].
-    pub fn with_schema(
-        path: impl Into<PathBuf>,
-        schema: WriterSchema,
-        options: WriterOptions,
-    ) -> Result<Self, TableError> {
+    pub fn with_schema(path: impl Into<PathBuf>, schema: WriterSchema) -> Result<Self, TableError> {
         let path = path.into();
-        let file = HashingFile {
+        let whole = HashingFile(Arc::new(Mutex::new(Hashing {
             file: AtomicFile::create(&path)?,
-            hash: Box::new(Xxh3::new()),
-        };
-        let mut file = schema
-            .file_writer(file)
-            .map_err(|e| TableError::encode(&path, e))?;
-        let record = schema.file_record(options.row_group_bytes)?;
+            hash: Xxh3::new(),
+            failed: None,
+        })));
+        let mut file = TrackedWrite::new(whole.clone());
+        file.write_all(MAGIC).map_err(TableError::Io)?;
+        let record = schema.file_record()?;
         file.write_all(&record).map_err(TableError::Io)?;
         Ok(Self {
             path,
+            footer: Footer::new(schema.descriptor()),
             schema,
-            options,
             file,
+            whole,
             encoder: None,
             rows: 0,
-            row_groups: 0,
         })
     }
 
@@ -152,11 +177,16 @@ impl TableWriter {
     /// Bytes held now: the encoder's pages and the footer that grows with every row group.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
-        let columns = self.schema.arrow().flattened_fields().len() as u64;
         self.encoder
             .as_ref()
             .map_or(0, RowGroupEncoder::memory_bytes)
-            + self.row_groups * columns * FOOTER_BYTES_PER_CHUNK
+            + self.footer.memory_bytes()
+    }
+
+    /// Bytes that [`TableWriter::seal`] takes on top: Parquet's own structures of the footer.
+    #[must_use]
+    pub fn seal_bytes(&self) -> u64 {
+        self.footer.writing_bytes()
     }
 
     /// Bytes the writer of a table of this kind holds beside its footer, for reserving ahead. Measured
@@ -188,7 +218,7 @@ impl TableWriter {
                         .map_err(|e| TableError::encode(&self.path, e))?,
                 ),
             };
-            let limit = self.options.row_group_bytes.max(1);
+            let limit = self.schema.options().row_group_bytes.max(1);
             let (end, bytes) = cut(&sizes, start, encoder.raw_bytes(), limit);
             encoder
                 .push(&batch.slice(start, end - start), &sizes[start..end])
@@ -212,11 +242,15 @@ impl TableWriter {
     }
 
     fn append_encoded(&mut self, group: EncodedRowGroup) -> Result<(), TableError> {
-        self.rows += group.rows();
-        self.row_groups += 1;
-        let (written, indexes) = group
-            .append_to(&mut self.file)
-            .map_err(|e| TableError::encode(&self.path, e))?;
+        let encode = |e| TableError::encode(&self.path, e);
+        let start = self.file.bytes_written() as u64;
+        let (rows, columns) = group.into_parts();
+        for page in columns.iter().flat_map(|column| &column.pages) {
+            self.file.write_all(page).map_err(TableError::Io)?;
+        }
+        self.rows += rows;
+        self.footer.push(start, rows, columns).map_err(encode)?;
+        let (written, indexes) = self.footer.last().map_err(encode)?;
         let record = group_record(&written, &indexes)?;
         self.file.write_all(&record).map_err(TableError::Io)
     }
@@ -254,10 +288,20 @@ impl TableWriter {
     /// As [`TableWriter::write`].
     pub fn seal(mut self) -> Result<Sealed, TableError> {
         self.end_row_group()?;
-        let HashingFile { file, hash } = self
-            .file
-            .into_inner()
-            .map_err(|e| TableError::encode(&self.path, e))?;
+        let encode = |e| TableError::encode(&self.path, e);
+        let metadata = self
+            .footer
+            .into_metadata(self.schema.properties())
+            .map_err(encode)?;
+        let written = ParquetMetaDataWriter::new_with_tracked(self.file, &metadata).finish();
+        let whole = Arc::into_inner(self.whole.0)
+            .and_then(|file| file.into_inner().ok())
+            .ok_or_else(|| encode(ParquetError::General("its file is still held".to_owned())))?;
+        if let Some(error) = whole.failed {
+            return Err(TableError::Io(error));
+        }
+        written.map_err(encode)?;
+        let Hashing { file, hash, .. } = whole;
         let published = Published {
             rows: self.rows,
             bytes: file.written(),
@@ -295,6 +339,5 @@ impl Sealed {
 /// Levels of an unfinished page, and what its encoder keeps beside its values.
 const LEVEL_BYTES: u64 = 32 << 10;
 
-/// What parquet keeps of a column chunk until the footer is written: metadata, statistics and the
-/// locations of its pages (measured 2026-11, 32 MiB row groups of products).
-const FOOTER_BYTES_PER_CHUNK: u64 = 2 << 10;
+/// What a Parquet file begins and ends with.
+const MAGIC: &[u8; 4] = b"PAR1";

@@ -139,7 +139,10 @@ fn bytes_do_not_depend_on_batches_or_on_who_encodes() {
     }
     // Row groups encoded on other threads, appended in order.
     let path = dir.path().join("parallel.parquet");
-    let writer_schema = WriterSchema::new(&schema(), &meta()).unwrap();
+    let options = WriterOptions {
+        row_group_bytes: SMALL,
+    };
+    let writer_schema = WriterSchema::new(&schema(), &meta(), options).unwrap();
     let mut cutter = RowGroupCutter::new(SMALL);
     let mut groups = cutter.push(&rows(0, 12_345));
     groups.extend(cutter.push(&rows(12_345, total)));
@@ -152,10 +155,7 @@ fn bytes_do_not_depend_on_batches_or_on_who_encodes() {
             .collect();
         threads.into_iter().map(|t| t.join().unwrap()).collect()
     });
-    let options = WriterOptions {
-        row_group_bytes: SMALL,
-    };
-    let mut writer = TableWriter::with_schema(&path, writer_schema, options).unwrap();
+    let mut writer = TableWriter::with_schema(&path, writer_schema).unwrap();
     for group in encoded {
         writer.append(group).unwrap();
     }

@@ -10,6 +10,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowSelector};
 use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
+use parquet::file::metadata::ParquetMetaData;
 
 use super::row_group::RowGroup;
 use super::{ReadOptions, TableReader};
@@ -39,6 +40,8 @@ pub struct Batches {
     next: u64,
     end: u64,
     segments: VecDeque<Segment>,
+    /// The row group that is read: its place, and its metadata with the index of its pages.
+    group: Option<(usize, Arc<ParquetMetaData>)>,
     current: Option<Current>,
     failed: bool,
 }
@@ -71,6 +74,7 @@ impl Batches {
             next: rows.start,
             end: rows.end,
             segments: VecDeque::new(),
+            group: None,
             current: None,
             failed: false,
         }
@@ -106,7 +110,8 @@ impl Batches {
             let group = self.table.starts.partition_point(|s| *s <= self.next) - 1;
             let rows = self.table.row_group_rows(group);
             let wanted = self.next..rows.end.min(self.end);
-            self.segments = self.plan(group, wanted)?;
+            let metadata = self.open_group(group, wanted.end)?;
+            self.segments = self.plan(group, &metadata, wanted)?;
         }
         let Some(mut segment) = self.segments.pop_front() else {
             return Err(self.error(self.end, "no rows where rows were promised".to_owned()));
@@ -122,6 +127,10 @@ impl Batches {
             - 1;
         let first = self.table.starts[group];
         let offset = to_usize(segment.rows.start - first);
+        let metadata = match &self.group {
+            Some((open, metadata)) if *open == group => Arc::clone(metadata),
+            _ => self.open_group(group, segment.rows.end)?,
+        };
         let reader = guard(|| {
             let arrow = &self.table.arrow;
             let levels = parquet_to_arrow_field_levels(
@@ -132,8 +141,7 @@ impl Batches {
             .map_err(|e| e.to_string())?;
             let pages = RowGroup {
                 file: Arc::new(self.table.file.clone()),
-                metadata: Arc::clone(arrow.metadata()),
-                group,
+                metadata,
             };
             let rows = [RowSelector::skip(offset), RowSelector::select(rows)];
             let rows = Some(rows.to_vec().into());
@@ -150,10 +158,26 @@ impl Batches {
         Ok(())
     }
 
+    /// Reads the index of the pages of a row group, of which the rows up to `end` are wanted.
+    fn open_group(&mut self, group: usize, end: u64) -> Result<Arc<ParquetMetaData>, TableError> {
+        let metadata = self
+            .table
+            .row_group(group)
+            .map_err(|detail| self.error(end, detail))?;
+        let metadata = Arc::new(metadata);
+        self.group = Some((group, Arc::clone(&metadata)));
+        Ok(metadata)
+    }
+
     /// Cuts `rows` of a row group into segments whose batches hold about `batch_bytes`.
-    fn plan(&self, group: usize, rows: Range<u64>) -> Result<VecDeque<Segment>, TableError> {
+    fn plan(
+        &self,
+        group: usize,
+        metadata: &ParquetMetaData,
+        rows: Range<u64>,
+    ) -> Result<VecDeque<Segment>, TableError> {
         let most = self.options.batch_rows.max(1);
-        let densities = Densities::of(&self.table, group, &self.mask)?;
+        let densities = Densities::of(&self.table, group, metadata, &self.mask)?;
         let first = self.table.starts[group];
         let mut segments: VecDeque<Segment> = VecDeque::new();
         let mut at = rows.start;

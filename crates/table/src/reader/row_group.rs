@@ -11,28 +11,59 @@ use parquet::arrow::arrow_reader::RowGroups;
 use parquet::basic::Encoding;
 use parquet::column::page::{Page, PageIterator, PageMetadata, PageReader};
 use parquet::errors::{ParquetError, Result};
-use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+use parquet::file::metadata::{
+    FileMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
+};
 use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::schema::types::ColumnDescPtr;
 
 use crate::input::PreadFile;
 use crate::pages::varint;
 
-/// Row group `group` of a file.
+/// The metadata of row group `group` alone, with the index of its pages where the file has one. The indexes of a whole
+/// file would grow with its rows, so they are read when their row group is.
+///
+/// # Errors
+/// What is wrong with the index, in words.
+pub(crate) fn alone(
+    file: &PreadFile,
+    metadata: &ParquetMetaData,
+    group: usize,
+) -> std::result::Result<ParquetMetaData, String> {
+    let of_file = metadata.file_metadata();
+    let group = metadata.row_group(group).clone();
+    let of_group = FileMetaData::new(
+        of_file.version(),
+        group.num_rows(),
+        None,
+        None,
+        of_file.schema_descr_ptr(),
+        None,
+    );
+    let alone = ParquetMetaData::new(of_group, vec![group]);
+    let mut reader = ParquetMetaDataReader::new_with_metadata(alone)
+        .with_column_index_policy(PageIndexPolicy::Skip)
+        .with_offset_index_policy(PageIndexPolicy::Optional);
+    reader
+        .read_page_indexes(file)
+        .and_then(|()| reader.finish())
+        .map_err(|e| e.to_string())
+}
+
+/// A row group of a file, from its metadata [`alone`].
 pub(super) struct RowGroup {
     pub(super) file: Arc<PreadFile>,
     pub(super) metadata: Arc<ParquetMetaData>,
-    pub(super) group: usize,
 }
 
 impl RowGroups for RowGroup {
     fn num_rows(&self) -> usize {
-        usize::try_from(self.metadata.row_group(self.group).num_rows()).unwrap_or(0)
+        usize::try_from(self.metadata.row_group(0).num_rows()).unwrap_or(0)
     }
 
     fn column_chunks(&self, leaf: usize) -> Result<Box<dyn PageIterator>> {
-        let chunk = self.metadata.row_group(self.group).column(leaf);
-        let index = self.metadata.page_index_for_row_group(self.group);
+        let chunk = self.metadata.row_group(0).column(leaf);
+        let index = self.metadata.page_index_for_row_group(0);
         let pages = SerializedPageReader::new(
             Arc::clone(&self.file),
             chunk,
@@ -44,7 +75,7 @@ impl RowGroups for RowGroup {
     }
 
     fn row_groups(&self) -> Box<dyn Iterator<Item = &RowGroupMetaData> + '_> {
-        Box::new(iter::once(self.metadata.row_group(self.group)))
+        Box::new(iter::once(self.metadata.row_group(0)))
     }
 
     fn metadata(&self) -> &ParquetMetaData {
