@@ -86,16 +86,18 @@ fn num_tables(config: &Config) -> usize {
 pub(crate) fn least_pool_bytes(config: &Config, limit: MemoryLimit) -> anyhow::Result<u64> {
     Ok(fixed_bytes(num_tables(config), seen_bytes(limit))
         + page_bytes(config)?
-        + FOOTER_BYTES
+        + footers_bytes(limit)
         + THREAD_BYTES
         + ENCODE_BYTES
         + 2 * READ_BYTES
         + 2 * BATCH_BYTES)
 }
 
-/// Of the footers of the tables, which grow with the rows: 0.2 bytes for each product. This is for some 5 million; a shard
-/// with more takes more of the pool.
-const FOOTER_BYTES: u64 = 1 << 20;
+/// Set aside for the footers of the tables, which grow with the rows, by 0.2 bytes for each product: at 128 MiB for some
+/// 10 million of them. A shard with more takes more of the pool.
+fn footers_bytes(limit: MemoryLimit) -> u64 {
+    limit.bytes() / 64
+}
 
 /// What a finished shard says of itself in the manifest.
 pub(crate) struct Done {
@@ -214,7 +216,7 @@ pub(crate) fn run(
     let state = fixed_bytes(tables.len(), seen_bytes(config.limit));
     let mut pages_held = budget.pool().claim("pages of the library");
     pages_held.try_grow(page_bytes(config)?)?;
-    let mut footers = Footers::new(budget, FOOTER_BYTES)?;
+    let mut footers = Footers::new(budget, footers_bytes(config.limit))?;
     let threads = affordable_threads(config, budget, state);
     let mut threads_held = budget.pool().claim("threads and RDKit");
     threads_held.try_grow(THREAD_BYTES * threads as u64)?;
@@ -486,6 +488,7 @@ fn limit_for(config: &Config, free: u64, tables: usize, wanted: u64) -> ByteSize
     while let Some(next) = MemoryLimit::new((limit.bytes() / STEP + 1) * STEP) {
         limit = next;
         let more = limit.bytes() - now.bytes() - (slack(limit) - slack(now));
+        let more = more - (footers_bytes(limit) - footers_bytes(now));
         let state = fixed_bytes(tables, seen_bytes(limit));
         let taken = state + ENCODE_BYTES + 2 * READ_BYTES;
         if (free + more).saturating_sub(taken) / 2 >= wanted.saturating_add(wanted / 5) {

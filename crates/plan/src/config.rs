@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use halocline_budget::{ByteSize, MemoryLimit};
 use halocline_rules::{RulesError, is_safe_name, yaml};
@@ -378,7 +378,7 @@ impl Check<'_> {
         if text.is_empty() || text.starts_with('-') || text.contains(bad) {
             self.problem(yaml::line(value), format!("`{key}`: `{}` cannot be used as a path here (empty, a leading dash, quotes, braces, wildcards or control characters)", value.value.escape_default()));
         }
-        PathBuf::from(text)
+        plain(text)
     }
 
     fn column(&mut self, key: &str, value: &Spanned<String>) -> String {
@@ -488,5 +488,16 @@ impl Check<'_> {
             runtime_minutes: entry.runtime_minutes.value,
             disk: disk.ok()?,
         })
+    }
+}
+
+/// The path without `.` and doubled slashes: names of outputs are compared as they are spelled, and `./results` is no
+/// other folder than `results`.
+fn plain(path: &str) -> PathBuf {
+    let parts = Path::new(path).components();
+    let plain: PathBuf = parts.filter(|part| *part != Component::CurDir).collect();
+    match plain.as_os_str().is_empty() {
+        true => PathBuf::from("."),
+        false => plain,
     }
 }

@@ -43,6 +43,24 @@ fn the_shipped_configuration_is_accepted() {
     assert_eq!(config.limits.len(), 8);
 }
 
+/// Snakemake, and the records of finished jobs, compare the names of files as they are spelled.
+#[test]
+fn another_spelling_of_a_folder_is_the_same_folder() {
+    for spelling in [
+        "results",
+        "./results",
+        "results/",
+        "results//.",
+        "././results",
+    ] {
+        let text = shipped().replacen("results: results", &format!("results: {spelling}"), 1);
+        let results = parse(&text).unwrap().results;
+        assert_eq!(results.as_os_str(), "results", "{spelling}");
+    }
+    let here = shipped().replacen("results: results", "results: ./.", 1);
+    assert_eq!(parse(&here).unwrap().results.as_os_str(), ".");
+}
+
 #[test]
 fn single_mistakes_name_key_and_line() {
     refused(
