@@ -46,8 +46,8 @@ JobScheduler.exit_gracefully = stop_on_sigterm
 BIN_DIR, PLAN = load_plan()
 for reason in PLAN.reasons():
     print(f"again: {reason}", file=sys.stderr)
-for file in PLAN.strangers():
-    print(f"not in the plan: {file}", file=sys.stderr)
+for line in PLAN.not_in_plan:
+    print(line, file=sys.stderr)
 R = PLAN.results
 RECORDS = f"{R}/work/jobs"
 CLASSES_TO_MAKE = PLAN.classes_to_make()

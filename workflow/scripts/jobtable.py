@@ -100,7 +100,8 @@ class JobTable:
     def __init__(self, table, config="configs/pipeline.yaml"):
         self.config = config
         self.results = table["results"]
-        self.not_in_plan = table.get("not_in_plan", [])
+        # Lines for the user.
+        self.not_in_plan = table.get("not_in_plan", "").splitlines()
         self.lock = table["lock"]
         self.jobs = {(job["step"], job["name"]): job for job in table["jobs"]}
         self.by_id = {job["id"]: job for job in table["jobs"]}
@@ -144,12 +145,6 @@ class JobTable:
         if len(again) > most:
             lines.append(f"… and {len(again) - most} more; `halo-drive status --jobs` lists all")
         return lines
-
-    def strangers(self, most=5):
-        """Product tables of an earlier plan, which stay, one line each; no more than `most` of them."""
-        lines = self.not_in_plan[:most]
-        more = len(self.not_in_plan) - most
-        return lines + [f"{more} more tables"] if more > 0 else lines
 
     def records_of_results(self):
         return self.record_files(job for job in self.jobs.values() if job["step"] in RESULT_STEPS)

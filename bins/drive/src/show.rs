@@ -43,7 +43,7 @@ pub(crate) fn plan(args: &PlanArgs, budget: &Budget) -> anyhow::Result<Outcome> 
             anyhow::bail!("{}", lock::taken(results, Some(holder)));
         }
         settle(table, &mut value)?;
-        value["not_in_plan"] = strays::find(table).into();
+        value["not_in_plan"] = strays::lines(&strays::find(table)).into();
     }
     let text = match args.format {
         Format::Json => serde_json::to_string_pretty(&value)? + "\n",

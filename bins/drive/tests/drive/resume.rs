@@ -279,12 +279,12 @@ fn tables_of_an_earlier_plan_are_named_and_stay() {
             "also with nothing to do"
         );
     }
-    for key in [
-        bench.json("status --format json"),
-        bench.json("plan --settle"),
-    ] {
-        assert_eq!(key["not_in_plan"], serde_json::json!(files));
-    }
+    let status = bench.json("status --format json");
+    assert_eq!(status["not_in_plan"], serde_json::json!(files));
+    // As the driver says it, for Snakemake to say the same.
+    let plan = bench.json("plan --settle");
+    let said = plan["not_in_plan"].as_str().unwrap();
+    assert_eq!(said.lines().collect::<Vec<_>>(), lines);
     // A class that is dropped leaves its library and 6 products; a library that is read is no stranger.
     bench.edit("pipeline.yaml", "[lipid, aa_peptide]", "[aa_peptide]");
     let lines = named(&bench.expect(0, "run"));
