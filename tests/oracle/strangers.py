@@ -91,6 +91,15 @@ RULES = [
     ("perchlorate", "[c:1][OX2H:2]>>[c:1][O:2]Cl(=O)(=O)=O", None),
     ("azide", "[c:1][OX2H]>>[c:1]N=N#N", None),
     ("nitro", "[c:1][OX2H]>>[c:1]N(=O)=O", None),
+    # Local edits beside stereo that only a ring makes.
+    ("methyl_ester", "[C:1](=[O:2])[OX2H:3]>>[C:1](=[O:2])[O:3]C", None),
+    ("alkyl_bromide", "[CX4H2:1][OX2H]>>[C:1]Br", None),
+    ("alkyl_fluoride", "[CX4H2:1]>>[C:1]F", None),
+    # A valence that is impossible only when the aromatic bonds are single and double ones.
+    ("carbonyl_addition", "[*:1]:[c:2]=[O:3]>>[*:1][c:2](F)=[O:3]", None),
+    ("ring_oxygen_kept", "[o:1][c:2]>>[O:1][C:2]F", None),
+    ("imine", "[c:1][nH:2]>>[c:1]=[n:2]", None),
+    ("cumulene", "[c:1][c:2]>>[C:1]=[C:2]", None),
 ]
 
 

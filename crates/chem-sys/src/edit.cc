@@ -193,6 +193,11 @@ std::string write_edited(RDKit::RWMol &mol, EditLane lane, std::vector<unsigned>
   mol.setProp(props::_doIsoSmiles, 1);
   if (lane == EditLane::kStereo) {
     RDKit::MolOps::assignStereochemistry(mol, true, true);
+    for (const auto *atom : mol.atoms()) {
+      if (is_stereo_of_rings(*atom)) {
+        throw std::runtime_error("its stereo is written as the order of its atoms has it");
+      }
+    }
   } else {
     mol.setProp(props::_StereochemDone, 1, true);
   }

@@ -36,6 +36,10 @@ bool is_stereo(const Bond &bond) {
   return bond.getStereo() != Bond::STEREONONE || bond.getBondDir() != Bond::NONE;
 }
 
+bool is_stereo_of_rings(const Atom &atom) {
+  return atom.getChiralTag() != Atom::CHI_UNSPECIFIED && !atom.hasProp(RDKit::common_properties::_CIPCode);
+}
+
 bool has_conjugated_macrocycle(const RDKit::ROMol &mol) {
   const auto &rings = mol.getRingInfo()->atomRings();
   return std::any_of(rings.begin(), rings.end(), [&mol](const auto &ring) {
@@ -82,6 +86,9 @@ EditLane lane_of(const RDKit::ROMol &mol, const std::string &text) {
   for (const auto *atom : mol.atoms()) {
     if (!is_plain_element(atom->getAtomicNum()) || atom->getNumRadicalElectrons() != 0 ||
         atom->getAtomMapNum() != 0 || atom->hasQuery()) {
+      return EditLane::kNone;
+    }
+    if (is_stereo_of_rings(*atom)) {
       return EditLane::kNone;
     }
     switch (atom->getChiralTag()) {

@@ -68,6 +68,11 @@ CompiledEdit compile_edit(const Rule &rule);
 bool is_plain_element(int atomic_num);
 bool is_stereo(const RDKit::Bond &bond);
 
+// Stereo that nothing but a ring makes (`OC(=O)[C@H]1C2CC[C@H]1CC2`): it has no CIP code, and RDKit 2022.09 writes it as the
+// order of atoms and bonds has it, so that only the product `runReactants` made gives the same text. Stereo must have been
+// assigned.
+bool is_stereo_of_rings(const RDKit::Atom &atom);
+
 // A ring of nine or more atoms without an sp3 atom: which of its smaller rings are aromatic can depend on the Kekule form
 // that sanitising happens upon (1,453 made-up macrocycles, each with such a ring, 2026-11; 1 of 17,000 of np_68k has one).
 bool has_conjugated_macrocycle(const RDKit::ROMol &mol);

@@ -31,6 +31,17 @@ std::vector<int> origins_of(const RDKit::ROMol &product, unsigned reactant_atoms
   return origins;
 }
 
+bool has_stereo_of_rings(const RDKit::ROMol &mol) {
+  RDKit::ROMol assigned(mol);
+  RDKit::MolOps::assignStereochemistry(assigned, true, true);
+  for (const auto *atom : assigned.atoms()) {
+    if (is_stereo_of_rings(*atom)) {
+      return true;
+    }
+  }
+  return false;
+}
+
 // Atoms of an intermediate in the order of the reactant's, added ones behind. Which of two equivalent atoms comes first
 // in canonical SMILES is decided by their indices, so that only this makes the atom a site is said to lie at independent
 // of the route. `origins` follows.
@@ -142,6 +153,10 @@ void KernelState::full_route(uint32_t row, uint16_t r, Parent &parent, const Sit
         RDKit::MolOps::sanitizeMol(mol);
         if (has_hydrogen_atom(mol)) {
           RDKit::MolOps::removeHs(mol);
+        } else {
+          // `RemoveHs` sanitises again, and that finds what had an impossible valence only when its aromatic bonds had
+          // become single and double ones (`CN1C=CC=CC1(=O)F`).
+          mol.updatePropertyCache(true);
         }
       }
       stage = Stage::kWrite;
@@ -152,7 +167,11 @@ void KernelState::full_route(uint32_t row, uint16_t r, Parent &parent, const Sit
           written.smiles = RDKit::MolToSmiles(mol);
         } else {
           std::vector<int> origins = origins_of(mol, parent.mol()->getNumAtoms());
-          const auto ordered = in_parent_order(std::make_unique<RDKit::RWMol>(mol), origins);
+          auto ordered = std::make_unique<RDKit::RWMol>(mol);
+          // Only this route leads to such a product, and its text is that of the order `runReactants` gave it.
+          if (!has_stereo_of_rings(mol)) {
+            ordered = in_parent_order(std::move(ordered), origins);
+          }
           written.smiles = RDKit::MolToSmiles(*ordered);
           std::vector<unsigned> order;
           ordered->getPropIfPresent(RDKit::common_properties::_smilesAtomOutputOrder, order);
