@@ -117,6 +117,28 @@ fn only_what_changed_runs_again() {
     assert_eq!(would_run(&bench).values().sum::<usize>(), JOBS);
 }
 
+/// What Snakemake remembers of a job is older than the records when halo-drive has made it since.
+#[test]
+fn what_the_other_engine_did_is_believed() {
+    let bench = bench();
+    run_all(&bench);
+    let label = |from: &str, to: &str| bench.edit("transforms.yaml", from, to);
+    label("[C:1](=[O:2])[O:3]CC\"", "[C:1](=[O:2])[O:3]CCC\"");
+    run(&mut bench.drive("run"));
+    assert_eq!(would_run(&bench), BTreeMap::new());
+    assert_eq!(run_all(&bench), BTreeMap::new());
+    // Half of it: Snakemake does the other half, in one run.
+    label("[C:1](=[O:2])[O:3]CCC\"", "[C:1](=[O:2])[O:3]CCCC\"");
+    run(&mut bench.drive("run --until transform"));
+    let calls = [
+        ("halo-dedup-merge", 2),
+        ("halo-validate-parquet", 2),
+        ("halo-report", 1),
+    ];
+    assert_eq!(run_all(&bench), counts(calls));
+    assert_eq!(run_all(&bench), BTreeMap::new());
+}
+
 #[test]
 fn a_failure_is_reported_and_the_rest_is_done() {
     let bench = bench();

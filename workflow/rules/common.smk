@@ -105,15 +105,6 @@ def inputs_of(step):
     return inputs
 
 
-def key_of(step):
-    """What the content of a job's outputs depends on; a change of it triggers the job."""
-
-    def key(wildcards):
-        return job_of(step, wildcards)["key"]
-
-    return key
-
-
 def command_of(step):
     """Command line of a job. `output` marks it as derived: limits in it do not trigger the job."""
 

@@ -19,7 +19,6 @@ rule split_input:
         runtime=runtime_of("split_input"),
         disk_mb=disk_mb_of("split_input"),
     params:
-        key=key_of("split_input"),
         command=command_of("split_input"),
         record=record_of("split_input"),
     shell:
@@ -43,7 +42,6 @@ rule halogenate:
         runtime=runtime_of("halogenate"),
         disk_mb=disk_mb_of("halogenate"),
     params:
-        key=key_of("halogenate"),
         command=command_of("halogenate"),
         record=record_of("halogenate"),
     shell:
@@ -69,7 +67,6 @@ rule merge_library:
         runtime=runtime_of("merge_library"),
         disk_mb=disk_mb_of("merge_library"),
     params:
-        key=key_of("merge_library"),
         command=command_of("merge_library"),
         record=record_of("merge_library"),
     shell:

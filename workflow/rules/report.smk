@@ -32,7 +32,6 @@ rule report:
         runtime=runtime_of("report"),
         disk_mb=disk_mb_of("report"),
     params:
-        key=key_of("report"),
         command=command_of("report"),
         record=record_of("report"),
     shell:

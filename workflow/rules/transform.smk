@@ -18,7 +18,6 @@ rule split_library:
         runtime=runtime_of("split_library"),
         disk_mb=disk_mb_of("split_library"),
     params:
-        key=key_of("split_library"),
         command=command_of("split_library"),
         record=record_of("split_library"),
     shell:
@@ -42,7 +41,6 @@ rule transform:
         runtime=runtime_of("transform"),
         disk_mb=disk_mb_of("transform"),
     params:
-        key=key_of("transform"),
         command=command_of("transform"),
         record=record_of("transform"),
     shell:
@@ -68,7 +66,6 @@ rule merge:
         runtime=runtime_of("merge"),
         disk_mb=disk_mb_of("merge"),
     params:
-        key=key_of("merge"),
         command=command_of("merge"),
         record=record_of("merge"),
     shell:
@@ -92,7 +89,6 @@ rule validate:
         runtime=runtime_of("validate"),
         disk_mb=disk_mb_of("validate"),
     params:
-        key=key_of("validate"),
         command=command_of("validate"),
         record=record_of("validate"),
     shell:
