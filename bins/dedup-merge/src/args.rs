@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use halocline_budget::MemoryLimit;
-use halocline_cli::{Common, Spill};
+use halocline_cli::{Common, Spill, refuse_overwrite};
 
 use crate::MergeError;
 use crate::shards::find_shards;
@@ -177,8 +177,12 @@ impl Config {
         if !directory.is_dir() {
             problems.push(format!("--out: `{}` is no directory", directory.display()));
         }
-        if shards.contains(&args.out) {
-            problems.push(format!("--out: `{}` is also a shard", args.out.display()));
+        let summary = args
+            .summary
+            .unwrap_or_else(|| directory.join("SUMMARY.json"));
+        let outputs = [("--out", args.out.clone()), ("--summary", summary.clone())];
+        if let Err(overwrite) = refuse_overwrite(&outputs, shards.iter().map(PathBuf::as_path)) {
+            problems.push(overwrite.to_string());
         }
         let mut keys = args.keys.clone();
         keys.sort();
@@ -191,9 +195,7 @@ impl Config {
         }
         let machine = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
-            summary: args
-                .summary
-                .unwrap_or_else(|| directory.join("SUMMARY.json")),
+            summary,
             shards,
             whole: args.shards_from.is_some(),
             out: args.out,

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "test helpers")]
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -96,7 +96,7 @@ fn exit_codes_and_messages() {
     check(
         &run(&["a.parquet", "--out", "a.parquet"]),
         2,
-        "is also a shard",
+        "--out would overwrite `a.parquet`",
     );
     check(
         &run(&["missing.parquet", "--out", "o.parquet"]),
@@ -129,6 +129,85 @@ fn exit_codes_and_messages() {
     let version = run(&["--version"]);
     assert_eq!(version.status.code(), Some(0));
     assert!(String::from_utf8_lossy(&version.stdout).starts_with("halo-dedup-merge 0."));
+}
+
+/// No output is a shard or another output, nor the sidecar of one; a merge may replace its own earlier outputs.
+#[test]
+fn inputs_and_outputs_are_not_overwritten() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["S.parquet", "SUMMARY.json", "d/shard-00000/R.parquet"] {
+        shard(&dir.path().join(name), "R", 5);
+    }
+    let at = |name: &str| dir.path().join(name);
+    std::fs::write(at("S.parquet.stats.json"), "of S").unwrap();
+    std::os::unix::fs::symlink("S.parquet", at("soft.parquet")).unwrap();
+    std::fs::hard_link(at("S.parquet"), at("hard.parquet")).unwrap();
+    let before = files(dir.path());
+    let from_d = "--shards-from d --table R.parquet";
+    for (args, option, file) in [
+        ("S.parquet --out S.parquet", "--out", "S.parquet"),
+        ("S.parquet --out ./d/../S.parquet", "--out", "S.parquet"),
+        ("S.parquet --out soft.parquet", "--out", "S.parquet"),
+        ("S.parquet --out hard.parquet", "--out", "S.parquet"),
+        (
+            "S.parquet --out S.parquet.stats.json",
+            "--out",
+            "S.parquet.stats.json",
+        ),
+        (
+            &format!("{from_d} --out d/shard-00000/R.parquet"),
+            "--out",
+            "d/shard-00000/R.parquet",
+        ),
+        (
+            "S.parquet --out m.parquet --summary S.parquet",
+            "--summary",
+            "S.parquet",
+        ),
+        (
+            "S.parquet --out m.parquet --summary S.parquet.stats.json",
+            "--summary",
+            "S.parquet.stats.json",
+        ),
+        ("SUMMARY.json --out m.parquet", "--summary", "SUMMARY.json"),
+        (
+            "S.parquet --out m.parquet --summary m.parquet",
+            "--summary",
+            "m.parquet",
+        ),
+        (
+            "S.parquet --out m.parquet --summary d/../m.parquet.stats.json",
+            "--summary",
+            "m.parquet.stats.json",
+        ),
+        (
+            "S.parquet --out d/SUMMARY.json",
+            "--summary",
+            "d/SUMMARY.json",
+        ),
+    ] {
+        let args: Vec<&str> = args.split(' ').collect();
+        let says = format!("{option} would overwrite `{file}`");
+        check(&merge(dir.path(), &args), 2, &says);
+        assert_eq!(files(dir.path()), before, "{args:?}");
+    }
+    std::fs::remove_file(at("S.parquet.stats.json")).unwrap();
+    for _ in 0..2 {
+        let args = ["S.parquet", "--out", "d/m.parquet", "-q"];
+        check(&merge(dir.path(), &args), 0, "");
+    }
+}
+
+/// The files of a folder, with what is in them.
+fn files(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files: Vec<_> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
+        .map(|path| (path.clone(), std::fs::read(path).unwrap()))
+        .collect();
+    files.sort();
+    files
 }
 
 /// A merge ended by a signal exits 130 or 143 and leaves neither output nor temporary.

@@ -10,12 +10,14 @@ use arrow::array::{ArrayRef, Int64Builder, RecordBatch, StringBuilder};
 use halocline_budget::{Budget, Reservation};
 use halocline_cli::sidecar::{Output, Sidecar, StageTimer};
 use halocline_table::plan_file::{PLAN_SCHEMA, Plan};
+use halocline_table::text::FileKind;
 use halocline_table::{
     Kind, Meta, Published, SHARD_ROW_GROUP_BYTES, TableWriter, WriterOptions, bytes_digest,
     footer_digest, publish, text_rejects_schema,
 };
 
 use crate::args::{Balance, Config};
+use crate::library::folders;
 use crate::profile::Profile;
 
 const TOOL: &str = "halo-split";
@@ -43,6 +45,20 @@ pub(crate) struct Counts {
 }
 
 impl Job<'_> {
+    /// What the run will write, sidecars apart.
+    pub(crate) fn outputs(&self, input: FileKind) -> Vec<(&'static str, PathBuf)> {
+        let mut outputs = vec![self.config.out_dir.join("rejects.parquet")];
+        // A library that is not divided stays where it is.
+        let copied = self.config.partition.is_some() || input != FileKind::Parquet;
+        for folder in folders(self) {
+            outputs.push(folder.join("plan.json"));
+            if copied {
+                outputs.push(folder.join("library.parquet"));
+            }
+        }
+        outputs.into_iter().map(|o| ("--out-dir", o)).collect()
+    }
+
     /// A named reservation, or an error that names the least a user could do.
     pub(crate) fn reserve(&self, name: &str, bytes: u64) -> anyhow::Result<Reservation> {
         let mut reservation = self.budget.pool().claim(name);

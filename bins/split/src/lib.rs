@@ -19,6 +19,7 @@ pub mod profile;
 mod text_input;
 
 use halocline_budget::Budget;
+use halocline_cli::refuse_overwrite;
 use halocline_cli::sidecar::StageTimer;
 use halocline_table::text::{FileKind, file_kind};
 
@@ -38,14 +39,15 @@ pub fn run(args: Args) -> anyhow::Result<String> {
     let config = Config::new(args)?;
     let budget = Budget::start(limit, LEAST_POOL_BYTES)?;
     let kind = file_kind(&config.input, config.format)?;
-    if !config.inspect {
-        fs_err::create_dir_all(&config.out_dir)?;
-    }
     let job = Job {
         config: &config,
         budget: &budget,
         times: StageTimer::start(),
     };
+    if !config.inspect {
+        refuse_overwrite(&job.outputs(kind), [config.input.as_path()])?;
+        fs_err::create_dir_all(&config.out_dir)?;
+    }
     match kind {
         FileKind::Parquet => parquet_input::split(&job),
         FileKind::Text(format) => text_input::split(&job, format),

@@ -394,6 +394,73 @@ fn errors_name_the_file_and_leave_nothing() {
 }
 
 #[test]
+fn the_input_is_not_overwritten() {
+    let dir = tempfile::tempdir().unwrap();
+    let d = dir.path().join("d");
+    let tsv = b"smiles\tclass\nCCO\ta\nC\tb\n";
+    let np = dir.path().join("np.tsv");
+    std::fs::write(&np, tsv).unwrap();
+    done(&[text(&np), "--out-dir", text(&d), "--shards", "2"]);
+    let library = std::fs::read(d.join("library.parquet")).unwrap();
+    std::fs::create_dir(d.join("a")).unwrap();
+    let by_class = ["--partition-by", "class", "--partitions", "a,b"];
+    let as_tsv = ["--format", "tsv"];
+    // Each in the place of a file the run would write.
+    for (name, bytes, more) in [
+        ("rejects.parquet", library.as_slice(), &[][..]),
+        ("plan.json", library.as_slice(), &[]),
+        ("rejects.parquet.stats.json", library.as_slice(), &[]),
+        ("a/library.parquet", library.as_slice(), &by_class),
+        ("a/plan.json.stats.json", library.as_slice(), &by_class),
+        ("rejects.parquet", tsv, &as_tsv),
+        ("plan.json", tsv, &as_tsv),
+        ("library.parquet", tsv, &as_tsv),
+        ("library.parquet.stats.json", tsv, &as_tsv),
+        ("a/plan.json", tsv, &[as_tsv.as_slice(), &by_class].concat()),
+    ] {
+        let input = d.join(name);
+        std::fs::write(&input, bytes).unwrap();
+        let before = files(&d);
+        for out in [d.clone(), dir.path().join("new/../d")] {
+            let mut args = vec![text(&input), "--out-dir", text(&out), "--shards", "2"];
+            args.extend(more);
+            let error = fails(&args);
+            let says = format!("--out-dir would overwrite `{}`", text(&input));
+            assert!(error.contains(&says), "{error}");
+            assert_eq!(files(&d), before, "{name}");
+        }
+        assert!(!dir.path().join("new").exists());
+    }
+    // A library that is not divided is only read, also beside its plan; and a run may be repeated.
+    let input = d.join("library.parquet");
+    std::fs::write(&input, &library).unwrap();
+    for _ in 0..2 {
+        done(&[text(&input), "--out-dir", text(&d), "--shards", "2"]);
+        let mut divided = vec![text(&input), "--out-dir", text(&d), "--shards", "2"];
+        divided.extend(by_class);
+        done(&divided);
+        done(&[text(&np), "--out-dir", text(&d), "--shards", "2"]);
+    }
+    assert_eq!(std::fs::read(&input).unwrap(), library);
+}
+
+/// The files in a folder and the folders in it, with their bytes.
+fn files(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.extend(files(&path));
+        } else {
+            let bytes = std::fs::read(&path).unwrap();
+            all.push((path, bytes));
+        }
+    }
+    all.sort();
+    all
+}
+
+#[test]
 fn inspect_prints_a_profile_and_writes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let printed = Command::new(env!("CARGO_BIN_EXE_halo-split"))

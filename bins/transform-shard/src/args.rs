@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use halocline_budget::MemoryLimit;
 use halocline_chem::{Engine, Options, rdkit_origin, rdkit_version};
-use halocline_cli::Common;
+use halocline_cli::{Common, Overwrite, refuse_overwrite};
 use halocline_rules::{Layout, Reaction, RuleFile};
 use halocline_table::plan_file::{Plan, Shard};
 use halocline_table::schema::is_text;
@@ -18,6 +18,8 @@ use halocline_table::{
 };
 
 use crate::isolate::Quarantined;
+use crate::shard::{SHARD_SIDECAR, table_names};
+use crate::tables::file_of;
 
 /// Apply reaction rules to one shard of a library
 ///
@@ -277,7 +279,7 @@ impl TryFrom<Args> for Config {
             chemistry.trusted_input = is_ours(&input);
             (work, Some(input))
         };
-        Ok(Self {
+        let config = Self {
             work,
             input,
             out_dir: args.out_dir.unwrap_or_default(),
@@ -294,7 +296,44 @@ impl TryFrom<Args> for Config {
             limit: args.common.limit(),
             outside_bytes: 0,
             quarantine: BTreeMap::new(),
-        })
+        };
+        config.refuse_overwrite(args.plan.as_deref())?;
+        Ok(config)
+    }
+}
+
+impl Config {
+    /// Refuses tables, a manifest or a case in the place of the library, its plan or the rules.
+    fn refuse_overwrite(&self, plan: Option<&Path>) -> Result<(), Overwrite> {
+        let Some(input) = &self.input else {
+            return Ok(());
+        };
+        let library = || [Some(input.path.as_path()), plan].into_iter().flatten();
+        let inputs = || library().chain([self.rules_path.as_path()]);
+        let in_out_dir = |name: &str| ("--out-dir", self.out_dir.join(name));
+        let names = table_names(self);
+        let shard = |dir: &Path| -> Vec<_> {
+            let tables = names.iter().map(|name| file_of(dir, name));
+            let files = tables.chain([dir.join(SHARD_SIDECAR)]);
+            files.map(|file| ("--out-dir", file)).collect()
+        };
+        match &self.work {
+            Work::Explain | Work::Row(_) => Ok(()),
+            Work::Case(_) => {
+                // A case that is written again has its rules already, and keeps them.
+                refuse_overwrite(&[in_out_dir("rules.yaml")], library())?;
+                let others = ["parents.tsv", "command.txt", "expected.tsv"];
+                refuse_overwrite(&others.map(in_out_dir), inputs())
+            }
+            Work::Rows(_) => refuse_overwrite(&shard(&self.out_dir), inputs()),
+            Work::Shards(shards) => {
+                refuse_overwrite(&[in_out_dir("manifest.json")], inputs())?;
+                shards.iter().try_for_each(|(index, _)| {
+                    let dir = self.out_dir.join(format!("shard-{index:05}"));
+                    refuse_overwrite(&shard(&dir), inputs())
+                })
+            }
+        }
     }
 }
 

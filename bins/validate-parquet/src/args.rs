@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::bail;
-use halocline_cli::{Common, Spill};
+use halocline_cli::{Common, Spill, refuse_overwrite};
 
 use crate::order::{OrderColumn, parse_order};
 
@@ -94,6 +94,11 @@ impl Config {
                 bail!("{flag} has an empty column name");
             }
         }
+        let outputs: Vec<_> = [("--out", &args.out), ("--repair", &args.repair)]
+            .into_iter()
+            .filter_map(|(option, path)| Some((option, path.clone()?)))
+            .collect();
+        refuse_overwrite(&outputs, [args.file.as_path()])?;
         let keys = args.keys.map(|k| if none(&k) { Vec::new() } else { k });
         let order = args.order.map(|o| {
             if none(&o) {

@@ -573,3 +573,85 @@ fn a_cut_off_table_is_repaired_into_a_new_file() {
     assert_eq!(again.status.code(), Some(2));
     assert!(String::from_utf8(again.stderr).unwrap().contains("already"));
 }
+
+#[test]
+fn the_table_and_its_sidecar_are_not_overwritten() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = table(dir.path(), &rows(90));
+    let alone = dir.path().join("alone.parquet");
+    std::fs::copy(&path, &alone).unwrap();
+    std::os::unix::fs::symlink(&path, dir.path().join("soft.json")).unwrap();
+    let files = || -> Vec<_> {
+        let mut files: Vec<_> = std::fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .map(|path| (path.clone(), std::fs::read(path).unwrap()))
+            .collect();
+        files.sort();
+        files
+    };
+    let run = |args: &str| {
+        let output = Command::new(program())
+            .current_dir(dir.path())
+            .args(args.split(' '))
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        (output.status.code().unwrap(), stderr)
+    };
+    let before = files();
+    for (args, option, file) in [
+        (
+            "products.parquet --out products.parquet",
+            "--out",
+            "products.parquet",
+        ),
+        (
+            "products.parquet --out ./products.parquet",
+            "--out",
+            "products.parquet",
+        ),
+        (
+            "products.parquet --out soft.json",
+            "--out",
+            "products.parquet",
+        ),
+        (
+            "products.parquet --out products.parquet.stats.json",
+            "--out",
+            "products.parquet.stats.json",
+        ),
+        (
+            "products.parquet --repair products.parquet",
+            "--repair",
+            "products.parquet",
+        ),
+        (
+            "alone.parquet --repair alone.parquet.stats.json",
+            "--repair",
+            "alone.parquet.stats.json",
+        ),
+        (
+            "alone.parquet --repair new.parquet --out new.parquet",
+            "--repair",
+            "new.parquet",
+        ),
+        (
+            "alone.parquet --repair new.parquet --out new.parquet.stats.json",
+            "--repair",
+            "new.parquet.stats.json",
+        ),
+    ] {
+        let (code, stderr) = run(args);
+        assert_eq!(code, 2, "{args}: {stderr}");
+        let says = format!("{option} would overwrite `{file}`");
+        assert!(stderr.contains(&says), "{args}: {stderr}");
+        assert_eq!(files(), before, "{args}");
+    }
+    // An earlier verdict is replaced.
+    for _ in 0..2 {
+        let (code, stderr) = run("products.parquet --out validation.json");
+        assert_eq!(code, 0, "{stderr}");
+    }
+    assert_eq!(validate(&path, &[]).exit, 0);
+}

@@ -1,6 +1,7 @@
 //! What is refused before anything is written, and in which words.
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use crate::common::*;
 
@@ -146,6 +147,105 @@ fn refusals_say_what_is_wrong() {
         assert!(!message.contains("panicked"), "{message}");
     }
     assert!(!out.exists(), "a refused run leaves nothing");
+}
+
+#[test]
+fn library_plan_and_rules_are_not_overwritten() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    std::fs::create_dir_all(at("d/shard-00001")).unwrap();
+    library(&at("l.parquet"), &["Oc1ccccc1", "CCO"]);
+    plan(&at("p.json"), &at("l.parquet"), &[1, 2]);
+    let ome = args!["--rule", OME];
+    let halogen = args!["--class", "polyphenol"];
+    let case = args!["--rule", OME, "--dump-case", "0"];
+    let shard = args!["--rule", OME, "--shard", "0"];
+    let shards = args!["--rule", OME, "--shards", "0..2"];
+    let out = at("new/../d");
+    let per_rule = transforms();
+    // In the place of a file the run would write: the library, the plan, the rules.
+    for (name, args) in [
+        (format!("{OME}.parquet"), ome.as_slice()),
+        ("rejects.parquet".to_owned(), &ome),
+        ("shard.stats.json".to_owned(), &ome),
+        (format!("{OME}.parquet.stats.json"), &ome),
+        ("rejects.parquet".to_owned(), &shard),
+        (format!("shard-00001/{OME}.parquet"), &shards),
+        ("shard-00001/rejects.parquet".to_owned(), &shards),
+        ("shard-00001/shard.stats.json".to_owned(), &shards),
+        ("manifest.json".to_owned(), &shards),
+        ("products.parquet".to_owned(), &halogen),
+        ("parents.tsv".to_owned(), &case),
+        ("command.txt".to_owned(), &case),
+        ("expected.tsv".to_owned(), &case),
+        ("rules.yaml".to_owned(), &case),
+    ] {
+        let taken = at("d").join(&name);
+        let rules = if args == halogen {
+            halogens()
+        } else {
+            per_rule.clone()
+        };
+        let by_plan = args == shard || args == shards;
+        let with = |library: &Path, plan: &Path, rules: &Path| {
+            let mut all = if by_plan {
+                let mut all = planned(plan, rules, &out, args);
+                all.extend(args!["--input", library]);
+                all
+            } else {
+                job(library, rules, &out, args)
+            };
+            all.push("-q".into());
+            all
+        };
+        let (l, p) = (at("l.parquet"), at("p.json"));
+        let mut runs = vec![(&l, with(&taken, &p, &rules))];
+        if by_plan {
+            runs.push((&p, with(&l, &taken, &rules)));
+        }
+        if name != "rules.yaml" {
+            runs.push((&rules, with(&l, &p, &taken)));
+        }
+        for (input, run) in runs {
+            std::fs::copy(input, &taken).unwrap();
+            let message = fails(&run);
+            let says = format!("--out-dir would overwrite `{}`", taken.display());
+            assert!(message.contains(&says), "{run:?}: {message}");
+            assert_eq!(
+                std::fs::read(input).unwrap(),
+                std::fs::read(&taken).unwrap()
+            );
+            std::fs::remove_file(&taken).unwrap();
+            assert!(!at("new").exists());
+            for folder in ["d", "d/shard-00001"] {
+                let mut left = std::fs::read_dir(at(folder)).unwrap();
+                let only = left.all(|entry| entry.unwrap().path().is_dir());
+                assert!(only, "{run:?} has written into {folder}");
+            }
+        }
+    }
+    // The library that a plan names, and a link to it.
+    std::os::unix::fs::symlink(at("l.parquet"), at("d/rejects.parquet")).unwrap();
+    let message = fails(&planned(&at("p.json"), &per_rule, &at("d"), &shard));
+    let says = format!("--out-dir would overwrite `{}`", at("l.parquet").display());
+    assert!(message.contains(&says), "{message}");
+    std::fs::remove_file(at("d/rejects.parquet")).unwrap();
+    // Beside its library and plan a run may write, and may be repeated; so may a case, from its own rules.
+    for _ in 0..2 {
+        for args in [&shard, &shards] {
+            done(&planned(&at("p.json"), &per_rule, dir.path(), args));
+        }
+        done(&job(&at("l.parquet"), &per_rule, dir.path(), &ome));
+        done(&job(&at("l.parquet"), &per_rule, dir.path(), &case));
+        done(&job(&at("l.parquet"), &at("rules.yaml"), dir.path(), &case));
+    }
+    let explained = args!["--rule", OME, "--row", "0", "--explain"];
+    done(&job(
+        &at(&format!("{OME}.parquet")),
+        &per_rule,
+        dir.path(),
+        &explained,
+    ));
 }
 
 #[test]
