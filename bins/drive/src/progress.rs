@@ -12,6 +12,33 @@ use crate::schedule::{Entry, Schedule, Standing};
 pub(crate) struct Pace {
     /// Estimated and measured seconds of ended jobs.
     by_step: BTreeMap<Step, (f64, f64)>,
+    said: Said,
+}
+
+/// The share of the work that was last said.
+#[derive(Debug, Default)]
+struct Said {
+    share: f64,
+    /// As it was estimated then.
+    estimate: f64,
+    /// Estimated seconds of all jobs when the estimate was last said as it is.
+    work: f64,
+}
+
+impl Said {
+    /// The share to say now. An estimate falls when the first job of a step shows how slow the step is, what is said does
+    /// not: from there on, the rest of the way to 100 % stands for the rest of the work. But where counted rows make it
+    /// more than twice the work, that would mislead for most of the run, and it starts afresh.
+    fn next(&mut self, estimate: f64, work: f64) -> f64 {
+        if work > 2.0 * self.work {
+            self.share = estimate;
+            self.work = work;
+        } else if estimate > self.estimate {
+            self.share = 1.0 - (1.0 - self.share) * (1.0 - estimate) / (1.0 - self.estimate);
+        }
+        self.estimate = estimate;
+        self.share
+    }
 }
 
 impl Pace {
@@ -34,7 +61,7 @@ impl Pace {
     }
 
     /// Share of the work that is done, and the time until the rest is.
-    pub(crate) fn progress(&self, schedule: &Schedule<'_>, now: Instant) -> Option<Progress> {
+    pub(crate) fn progress(&mut self, schedule: &Schedule<'_>, now: Instant) -> Option<Progress> {
         let mut factors = BTreeMap::new();
         for step in Step::ALL {
             factors.insert(step, self.factor(step)?);
@@ -55,9 +82,12 @@ impl Pace {
             schedule.entries.iter().filter(reachable).map(seconds).sum()
         };
         let (all, rest) = (sum(&whole), sum(&left));
+        let left = Duration::try_from_secs_f64(schedule.time_left(left)).ok()?;
+        let done = if all > 0.0 { 1.0 - rest / all } else { 1.0 };
+        let work = schedule.entries.iter().map(|e| e.cost_seconds).sum();
         Some(Progress {
-            done: if all > 0.0 { 1.0 - rest / all } else { 1.0 },
-            left: Duration::try_from_secs_f64(schedule.time_left(left)).ok()?,
+            done: self.said.next(done, work),
+            left,
         })
     }
 }
@@ -97,6 +127,77 @@ pub(crate) fn people(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use halocline_plan::Job;
+
+    fn job(step: Step, n: u32) -> Job {
+        Job {
+            id: format!("{step}/{n}"),
+            step,
+            name: n.to_string(),
+            class: None,
+            depth: None,
+            rule: None,
+            batch: None,
+            inputs: BTreeMap::new(),
+            outputs: BTreeMap::new(),
+            command: vec![],
+            threads: 1,
+            memory_limit_bytes: 1,
+            mem_mb: 0,
+            disk_mb: 0,
+            runtime_minutes: 1,
+            cost_seconds: 1.0,
+            log: String::new(),
+            benchmark: String::new(),
+            needs: vec![],
+            shard_tables: None,
+            releases: vec![],
+            provenance: BTreeMap::new(),
+            key: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_step_slower_than_expected_takes_nothing_back() {
+        let steps = [Step::Merge, Step::Validate];
+        let jobs: Vec<Job> = steps
+            .into_iter()
+            .flat_map(|step| (0..4).map(move |n| job(step, n)))
+            .collect();
+        let rows = jobs.iter().map(|j| (j, String::new())).collect();
+        let mut schedule = Schedule::new(rows, 1, 8);
+        let mut pace = Pace::default();
+        let now = Instant::now();
+        let mut said = Vec::new();
+        while let Some(i) = schedule.start(now) {
+            schedule.done(i);
+            let slow = schedule.entries[i].job.step == Step::Validate;
+            let wall = Duration::from_secs(if slow { 10 } else { 1 });
+            pace.ended(&schedule.entries[i], wall);
+            said.push(pace.progress(&schedule, now).unwrap());
+        }
+        let shares: Vec<f64> = said.iter().map(|p| p.done).collect();
+        assert!(shares.is_sorted(), "{shares:?}");
+        // Half was said when the first slow one ended; the other three share the other half.
+        for (share, expected) in shares[3..]
+            .iter()
+            .zip([0.5, 0.5, 4.0 / 6.0, 5.0 / 6.0, 1.0])
+        {
+            assert!((share - expected).abs() < 1e-9, "{shares:?}");
+        }
+        let left: Vec<u64> = said[3..].iter().map(|p| p.left.as_secs()).collect();
+        assert_eq!(left, [4, 30, 20, 10, 0]);
+    }
+
+    #[test]
+    fn far_more_work_than_was_thought_is_said() {
+        let mut said = Said::default();
+        let close = |a: f64, b: f64| (a - b).abs() < 1e-9;
+        assert!(close(said.next(0.4, 10.0), 0.4));
+        assert!(close(said.next(0.3, 15.0), 0.4));
+        assert!(close(said.next(0.02, 900.0), 0.02));
+        assert!(close(said.next(1.0, 900.0), 1.0));
+    }
 
     #[test]
     fn times_for_people() {

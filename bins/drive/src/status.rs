@@ -91,6 +91,7 @@ struct Report {
     seconds_left: Option<u64>,
     steps: Vec<StepCount>,
     running: Vec<Running>,
+    /// Neither complete nor running.
     incomplete: Vec<Incomplete>,
     /// Product tables that no job of the plan writes or reads.
     not_in_plan: Vec<String>,
@@ -128,7 +129,7 @@ pub(crate) fn status(args: &StatusArgs, budget: &Budget) -> anyhow::Result<Outco
     let results = Path::new(&table.results);
     let engine = Lock::held_by(results);
     let JournalFile {
-        running,
+        mut running,
         expected_end,
     } = if engine.as_deref().is_some_and(lock::keeps_journal) {
         Journal::read(results)
@@ -147,13 +148,7 @@ pub(crate) fn status(args: &StatusArgs, budget: &Budget) -> anyhow::Result<Outco
                 ..StepCount::default()
             })
             .into(),
-        running: running
-            .iter()
-            .map(|(id, since)| Running {
-                id: id.clone(),
-                seconds: now().saturating_sub(*since),
-            })
-            .collect(),
+        running: Vec::new(),
         incomplete: Vec::new(),
         not_in_plan: strays::find(table),
     };
@@ -162,14 +157,20 @@ pub(crate) fn status(args: &StatusArgs, budget: &Budget) -> anyhow::Result<Outco
             continue;
         };
         count.jobs += 1;
-        count.running += usize::from(running.contains_key(&job.id));
         let (state, why) = match state {
-            None => {
-                count.not_needed += 1;
+            Some(State::Complete) => {
+                // It may have ended since the journal was read.
+                running.remove(&job.id);
+                count.complete += 1;
                 continue;
             }
-            Some(State::Complete) => {
-                count.complete += 1;
+            _ if running.contains_key(&job.id) => {
+                count.running += 1;
+                report.complete &= state.is_none();
+                continue;
+            }
+            None => {
+                count.not_needed += 1;
                 continue;
             }
             Some(State::Stale(why)) => {
@@ -188,6 +189,13 @@ pub(crate) fn status(args: &StatusArgs, budget: &Budget) -> anyhow::Result<Outco
             why: why.clone(),
         });
     }
+    report.running = running
+        .into_iter()
+        .map(|(id, since)| Running {
+            id,
+            seconds: now().saturating_sub(since),
+        })
+        .collect();
     let text = match args.format {
         Format::Json => serde_json::to_string_pretty(&report)? + "\n",
         Format::Table => people_table(&report, args.jobs),
@@ -196,7 +204,8 @@ pub(crate) fn status(args: &StatusArgs, budget: &Budget) -> anyhow::Result<Outco
     if report.complete {
         return Ok(Outcome::Done);
     }
-    let left = report.incomplete.len();
+    let running: usize = report.steps.iter().map(|c| c.running).sum();
+    let left = report.incomplete.len() + running;
     let begun = report.steps.iter().any(|c| c.complete + c.stale > 0);
     Ok(Outcome::Incomplete(if begun || report.engine.is_some() {
         let jobs: usize = report.steps.iter().map(|c| c.jobs).sum();

@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use crate::job_times::{self, Traces};
 use crate::model::{Job, Library, Report, SCHEMA, Status, Totals};
+use crate::text::grouped;
 
 /// The keys of `SUMMARY.json` that the report shows; the file has more. What shards without sidecars do not tell is null.
 #[derive(Debug, Default, Deserialize)]
@@ -22,6 +23,20 @@ struct Summary {
     total_products: u64,
     unique_products: u64,
     elapsed_seconds: f64,
+    #[serde(default)]
+    stats: Stats,
+}
+
+/// The counts of the shards' sidecars, added up; without sidecars there are none.
+#[derive(Debug, Default, Deserialize)]
+struct Stats {
+    products_failed: Option<u64>,
+}
+
+impl Summary {
+    fn products_failed(&self) -> u64 {
+        self.stats.products_failed.unwrap_or(0)
+    }
 }
 
 /// The keys of `validation.json` that the report shows.
@@ -69,7 +84,8 @@ pub(crate) fn collect(table: &JobTable) -> Report {
         .iter()
         .filter(|l| l.complete && l.total_input == 0);
     let empty = empty.map(|l| format!("library {} is empty: no molecule is of its class", l.name));
-    let notes = traces.notes.into_iter().chain(empty).collect();
+    let notes = traces.notes.into_iter().chain(empty);
+    let notes = notes.chain(mostly_failed(&libraries, &jobs)).collect();
     Report {
         schema: SCHEMA.to_owned(),
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -82,6 +98,34 @@ pub(crate) fn collect(table: &JobTable) -> Report {
         rejects: traces.rejects,
         notes,
     }
+}
+
+/// Names rules and libraries of which more products failed than were made.
+fn mostly_failed(libraries: &[Library], jobs: &[Job]) -> Vec<String> {
+    // By rule: of an impossible product, every class and depth would say the same.
+    let mut rules: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for job in jobs {
+        let (made, failed) = rules.entry(&job.rule).or_default();
+        *made = made.saturating_add(job.total_products);
+        *failed = failed.saturating_add(job.products_failed);
+    }
+    let libraries = libraries.iter().map(|library| {
+        let counts = (library.total_products, library.products_failed);
+        (format!("library {}: halogenation", library.name), counts)
+    });
+    let rules = rules.into_iter();
+    libraries
+        .chain(rules.map(|(rule, counts)| (format!("rule {rule}"), counts)))
+        .filter(|(_, (made, failed))| failed > made)
+        .map(|(what, (made, failed))| {
+            format!(
+                "{what} made {} of {} products; why {} failed is in the `rejects.parquet` of the shards",
+                grouped(made),
+                grouped(made.saturating_add(failed)),
+                grouped(failed)
+            )
+        })
+        .collect()
 }
 
 /// The single file of a role; an empty name (which no file has) where the plan gives none.
@@ -116,6 +160,7 @@ fn library(merge: &Planned) -> Library {
         total_input: summary.total_input.unwrap_or(0),
         total_products: summary.total_products,
         unique_products: summary.unique_products,
+        products_failed: summary.products_failed(),
         bytes: file_size(products),
         products: products.to_owned(),
     }
@@ -177,6 +222,7 @@ fn job(table: &JobTable, merge: &Planned, rdkit: &mut Option<String>) -> Job {
         total_processed: summary.total_processed.unwrap_or(0),
         total_products: summary.total_products,
         unique_products: summary.unique_products,
+        products_failed: summary.products_failed(),
         unique_share: share(summary.unique_products, summary.total_products),
         elapsed_seconds: summary.elapsed_seconds,
         bytes: file_size(products),
@@ -256,12 +302,13 @@ fn totals(jobs: &[Job], traces: &Traces) -> Totals {
         *of_library = (*of_library).max(job.total_input);
         totals.total_products += job.total_products;
         totals.unique_products += job.unique_products;
+        totals.products_failed = totals.products_failed.saturating_add(job.products_failed);
         totals.bytes += job.bytes;
     }
     totals.parents = parents.values().sum();
     for run in &traces.runs {
-        totals.cpu_seconds += run.cpu_seconds;
-        totals.peak_rss_bytes = totals.peak_rss_bytes.max(run.peak_rss_bytes);
+        totals.cpu_seconds += run.cpu_seconds.unwrap_or(0.0);
+        totals.peak_rss_bytes = totals.peak_rss_bytes.max(run.peak_rss_bytes.unwrap_or(0));
     }
     totals.rejected = traces.rejects.values().flat_map(BTreeMap::values).sum();
     totals

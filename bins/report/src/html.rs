@@ -82,6 +82,7 @@ fn headline(report: &Report, html: &mut String) {
         ),
         (share, "unique share"),
         (grouped(totals.parents), "parents"),
+        (grouped(totals.products_failed), "products failed"),
         (grouped(totals.rejected), "rows rejected"),
         (size(totals.bytes), "of product tables"),
         (duration(totals.cpu_seconds), "CPU time"),
@@ -203,23 +204,24 @@ fn libraries(report: &Report, html: &mut String) {
     }
     html.push_str(
         "<h2>Halogenated libraries</h2><table><thead><tr><th>Library</th><th>Natural products</th>\
-         <th>Halogenated</th><th>Unique</th><th>Size</th></tr></thead><tbody>",
+         <th>Halogenated</th><th>Unique</th><th>Products failed</th><th>Size</th></tr></thead><tbody>",
     );
     for library in &report.libraries {
         if library.complete {
             let _ = write!(
                 html,
-                "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+                "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
                 escape(&library.name),
                 grouped(library.total_input),
                 grouped(library.total_products),
                 grouped(library.unique_products),
+                grouped(library.products_failed),
                 size(library.bytes)
             );
         } else {
             let _ = write!(
                 html,
-                "<tr><td>{}</td><td colspan=\"4\" class=\"bad\">missing</td></tr>",
+                "<tr><td>{}</td><td colspan=\"5\" class=\"bad\">missing</td></tr>",
                 escape(&library.name)
             );
         }
@@ -241,6 +243,11 @@ fn slowest(report: &Report, html: &mut String) {
 
 fn rejects(report: &Report, html: &mut String) {
     html.push_str("<h2>Rejected rows</h2>");
+    if report.totals.products_failed > 0 {
+        html.push_str(
+            "<p>Rows that a step read. Products that failed are counted with their jobs, below.</p>",
+        );
+    }
     if report.rejects.is_empty() {
         html.push_str("<p>None.</p>\n");
         return;
@@ -266,7 +273,7 @@ fn jobs(report: &Report, html: &mut String) {
     html.push_str(
         "<h2>All jobs</h2><p>A click on a heading sorts.</p><div class=\"wide\"><table class=\"sortable\"><thead><tr>\
          <th>Class</th><th>Depth</th><th>Rule</th><th>State</th><th>Parents</th><th>Products</th><th>Unique</th>\
-         <th>Share</th><th>Size</th><th>Merge</th><th>Peak memory</th></tr></thead><tbody>",
+         <th>Share</th><th>Products failed</th><th>Size</th><th>Merge</th><th>Peak memory</th></tr></thead><tbody>",
     );
     for job in &report.jobs {
         let class = if job.status == Status::Valid {
@@ -291,6 +298,7 @@ fn jobs(report: &Report, html: &mut String) {
                 share.unwrap_or(-1.0),
                 share.map_or_else(String::new, percent),
             ),
+            (job.products_failed as f64, grouped(job.products_failed)),
             (job.bytes as f64, size(job.bytes)),
             (job.elapsed_seconds, duration(job.elapsed_seconds)),
             (job.peak_rss_bytes as f64, size(job.peak_rss_bytes)),

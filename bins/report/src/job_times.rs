@@ -1,5 +1,6 @@
 //! Time, memory and rejects of every process of the plan that left a trace: its sidecars, else Snakemake's benchmark
-//! table (wall time and memory as Snakemake sampled them), else the job's record (wall time alone).
+//! table (wall time and memory as Snakemake sampled them), else the job's record (wall time alone). A validator's peak
+//! memory stands in its verdict.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,8 +32,9 @@ pub(crate) fn read(table: &JobTable) -> Traces {
             .filter_map(|path| Sidecar::read(path).ok())
             .collect();
         for sidecar in &sidecars {
-            let other = sidecar.counts.get("rows_other").copied().unwrap_or(0);
-            if other > 0 {
+            if job.step == Step::SplitInput
+                && let Some(other @ 1..) = of_no_class(job, sidecar)
+            {
                 traces.notes.push(format!(
                     "{} of {} rows of the input are of no class that the configuration names",
                     grouped(other),
@@ -51,8 +53,9 @@ pub(crate) fn read(table: &JobTable) -> Traces {
             id: job.id.clone(),
             step: job.step.name().to_owned(),
             wall_seconds: sidecars.iter().map(|s| s.wall_seconds).sum(),
-            cpu_seconds: sidecars.iter().map(|s| s.cpu_seconds).sum(),
-            peak_rss_bytes: sidecars.iter().map(|s| s.peak_rss_bytes).max().unwrap_or(0),
+            cpu_seconds: (!sidecars.is_empty())
+                .then(|| sidecars.iter().map(|s| s.cpu_seconds).sum()),
+            peak_rss_bytes: sidecars.iter().map(|s| s.peak_rss_bytes).max(),
             memory_limit_bytes: job.memory_limit_bytes,
         };
         if sidecars.is_empty()
@@ -61,6 +64,7 @@ pub(crate) fn read(table: &JobTable) -> Traces {
         {
             continue;
         }
+        run.peak_rss_bytes = peak_in_verdict(job).or(run.peak_rss_bytes);
         traces.runs.push(run);
     }
     traces.runs.sort_by(|a, b| {
@@ -103,14 +107,36 @@ fn sidecar_paths(job: &Job) -> Vec<PathBuf> {
             let rejects = folders.map(|dir| Sidecar::path_for(&dir.join("rejects.parquet")));
             rejects.take(1).collect()
         }
-        Step::SplitLibrary | Step::Validate | Step::Report => {
+        Step::SplitLibrary => {
             let first = job.outputs.values().flatten().next();
             first
                 .map(|path| Sidecar::path_for(Path::new(path)))
                 .into_iter()
                 .collect()
         }
+        Step::Validate | Step::Report => Vec::new(),
     }
+}
+
+/// Rows of the input that are of no class of the plan. The split may be one for other classes, in the part that is still
+/// good: what it left out then does not tell, and the rows of the present classes do, if they are all of that input.
+fn of_no_class(split: &Job, whole: &Sidecar) -> Option<u64> {
+    let mut of_classes = 0;
+    for library in split.outputs.get("libraries")? {
+        let class = Sidecar::read(&Sidecar::path_for(Path::new(library))).ok()?;
+        if class.input_fingerprint != whole.input_fingerprint {
+            return None;
+        }
+        of_classes += class.rows_in;
+    }
+    whole.rows_done.checked_sub(of_classes)
+}
+
+/// Peak memory as a validator wrote it into its verdict.
+fn peak_in_verdict(job: &Job) -> Option<u64> {
+    let verdict = fs::read(job.outputs.get("verdict")?.first()?).ok()?;
+    let verdict: serde_json::Value = serde_json::from_slice(&verdict).ok()?;
+    verdict.get("peak_rss_bytes")?.as_u64()
 }
 
 /// Fills in what Snakemake measured; false when there is no such table.
@@ -132,8 +158,10 @@ fn benchmark(path: &str, run: &mut Run) -> bool {
         return false;
     };
     run.wall_seconds = wall_seconds;
-    run.cpu_seconds = number("cpu_time").unwrap_or(0.0);
-    run.peak_rss_bytes = number("max_rss").map_or(0, |mib| (mib * 1_048_576.0) as u64);
+    // 0 of a process that ended before Snakemake looked.
+    let sampled = |name: &str| number(name).filter(|value| *value > 0.0);
+    run.cpu_seconds = sampled("cpu_time");
+    run.peak_rss_bytes = sampled("max_rss").map(|mib| (mib * 1_048_576.0) as u64);
     true
 }
 

@@ -28,7 +28,8 @@ pub struct Report {
     pub runs: Vec<Run>,
     /// Rows rejected, by step and reason.
     pub rejects: BTreeMap<String, BTreeMap<String, u64>>,
-    /// What is not wrong and may not be meant: rows of no class, libraries without molecules.
+    /// What is not wrong and may not be meant: rows of no class, libraries without molecules, rules that make next to
+    /// nothing.
     #[serde(default)]
     pub notes: Vec<String>,
 }
@@ -50,6 +51,9 @@ pub struct Totals {
     pub total_products: u64,
     /// Products after it.
     pub unique_products: u64,
+    /// Products that could not be made, e.g. did not sanitise.
+    #[serde(default)]
+    pub products_failed: u64,
     /// Size of the product tables.
     pub bytes: u64,
     /// CPU time of the processes in `runs`.
@@ -107,6 +111,9 @@ pub struct Job {
     pub total_products: u64,
     /// Products after it.
     pub unique_products: u64,
+    /// Products that could not be made, e.g. did not sanitise; none of them is in `total_products`.
+    #[serde(default)]
+    pub products_failed: u64,
     /// `unique_products / total_products`; `None` without products.
     pub unique_share: Option<f64>,
     /// Wall time of the merge.
@@ -136,6 +143,9 @@ pub struct Library {
     pub total_products: u64,
     /// Rows.
     pub unique_products: u64,
+    /// Halogenated molecules that could not be made; none of them is in `total_products`.
+    #[serde(default)]
+    pub products_failed: u64,
     /// Size of the table.
     pub bytes: u64,
     /// The table.
@@ -151,10 +161,12 @@ pub struct Run {
     pub step: String,
     /// Wall time.
     pub wall_seconds: f64,
-    /// CPU time; 0 when only the wall time is known.
-    pub cpu_seconds: f64,
-    /// Peak RSS.
-    pub peak_rss_bytes: u64,
+    /// CPU time, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_seconds: Option<f64>,
+    /// Peak RSS, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_rss_bytes: Option<u64>,
     /// Its limit.
     pub memory_limit_bytes: u64,
 }

@@ -114,16 +114,16 @@ pub(crate) fn slowest(runs: &[Run]) -> String {
         .map(|run| Bar {
             label: shortened(&run.id),
             parts: vec![("time", run.wall_seconds)],
-            figures: format!(
-                "{}, {}",
-                duration(run.wall_seconds),
-                size(run.peak_rss_bytes)
+            figures: run.peak_rss_bytes.map_or_else(
+                || duration(run.wall_seconds),
+                |peak| format!("{}, {}", duration(run.wall_seconds), size(peak)),
             ),
-            title: format!(
-                "{}: {} wall, {} CPU",
-                run.id,
-                duration(run.wall_seconds),
-                duration(run.cpu_seconds)
+            title: run.cpu_seconds.map_or_else(
+                || format!("{}: {} wall", run.id, duration(run.wall_seconds)),
+                |cpu| {
+                    let wall = duration(run.wall_seconds);
+                    format!("{}: {wall} wall, {} CPU", run.id, duration(cpu))
+                },
             ),
         })
         .collect();
@@ -145,7 +145,7 @@ fn shortened(id: &str) -> String {
 pub(crate) fn memory(runs: &[Run]) -> String {
     let mut steps: Vec<&str> = Vec::new();
     for run in runs {
-        if run.peak_rss_bytes > 0 && !steps.contains(&run.step.as_str()) {
+        if run.peak_rss_bytes.is_some() && !steps.contains(&run.step.as_str()) {
             steps.push(&run.step);
         }
     }
@@ -176,11 +176,11 @@ pub(crate) fn memory(runs: &[Run]) -> String {
             escape(step)
         );
         let mut most = 0.0_f64;
-        for run in runs
-            .iter()
-            .filter(|run| run.step == *step && run.peak_rss_bytes > 0)
-        {
-            let share = run.peak_rss_bytes as f64 / run.memory_limit_bytes as f64;
+        for run in runs.iter().filter(|run| run.step == *step) {
+            let Some(peak) = run.peak_rss_bytes else {
+                continue;
+            };
+            let share = peak as f64 / run.memory_limit_bytes as f64;
             most = most.max(share);
             let class = if share > 1.0 { "over" } else { "dot" };
             let _ = write!(
@@ -188,7 +188,7 @@ pub(crate) fn memory(runs: &[Run]) -> String {
                 "<circle class=\"{class}\" cx=\"{:.1}\" cy=\"{y}\" r=\"4\"><title>{}: {} of {}</title></circle>",
                 x(share),
                 escape(&run.id),
-                size(run.peak_rss_bytes),
+                size(peak),
                 size(run.memory_limit_bytes)
             );
         }

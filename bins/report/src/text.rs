@@ -55,7 +55,7 @@ pub(crate) fn percent(share: f64) -> String {
 pub(crate) fn jobs_tsv(report: &Report) -> String {
     let mut tsv = String::from(
         "job\tclass\tdepth\trule\tstatus\ttotal_input\ttotal_processed\ttotal_products\tunique_products\t\
-         unique_share\telapsed_seconds\tbytes\tpeak_rss_bytes\tmemory_limit_bytes\tspill_bytes\tproducts\tproblem\n",
+         products_failed\tunique_share\telapsed_seconds\tbytes\tpeak_rss_bytes\tmemory_limit_bytes\tspill_bytes\tproducts\tproblem\n",
     );
     for job in &report.jobs {
         let share = job
@@ -68,7 +68,7 @@ pub(crate) fn jobs_tsv(report: &Report) -> String {
             .replace(['\t', '\n', '\r'], " ");
         let _ = writeln!(
             tsv,
-            "{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{share}\t{:.3}\t{}\t{}\t{}\t{}\t{}\t{problem}",
+            "{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{share}\t{:.3}\t{}\t{}\t{}\t{}\t{}\t{problem}",
             job.name,
             job.class,
             job.depth,
@@ -78,6 +78,7 @@ pub(crate) fn jobs_tsv(report: &Report) -> String {
             job.total_processed,
             job.total_products,
             job.unique_products,
+            job.products_failed,
             job.elapsed_seconds,
             job.bytes,
             job.peak_rss_bytes,
@@ -114,6 +115,9 @@ pub(crate) fn totals(report: &Report, page: &Path) -> String {
         },
         size(totals.bytes),
     );
+    if totals.products_failed > 0 {
+        let _ = writeln!(text, "{} products failed", grouped(totals.products_failed));
+    }
     for job in report
         .jobs
         .iter()

@@ -68,6 +68,33 @@ impl Case {
         sidecar.write(&Sidecar::path_for(&products)).unwrap();
     }
 
+    /// Adds failed products to a summary.
+    fn failed(&self, out: &Path, products: u64) {
+        let path = out.join("SUMMARY.json");
+        let mut summary: serde_json::Value =
+            serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        summary["stats"]["products_failed"] = products.into();
+        fs::write(path, summary.to_string()).unwrap();
+    }
+
+    /// What a split of 1,074 rows leaves, of which 4 cannot be read.
+    fn split_input(&self, rows_other: u64, classes: &[(&str, u64)]) {
+        let folder = self.results().join("work/input");
+        let mut sidecar = Sidecar::new("halo-split");
+        sidecar.input_fingerprint = Some("input".to_owned());
+        for (class, rows) in classes {
+            (sidecar.rows_in, sidecar.rows_done) = (*rows, *rows);
+            fs::create_dir_all(folder.join(class)).unwrap();
+            let library = folder.join(class).join("library.parquet");
+            sidecar.write(&Sidecar::path_for(&library)).unwrap();
+        }
+        (sidecar.rows_in, sidecar.rows_done) = (1074, 1070);
+        sidecar.rows_rejected = [("column_count".to_owned(), 4)].into();
+        sidecar.counts.insert("rows_other".to_owned(), rows_other);
+        let rejects = folder.join("rejects.parquet");
+        sidecar.write(&Sidecar::path_for(&rejects)).unwrap();
+    }
+
     fn rejected(&self) {
         let shard = self
             .results()
@@ -99,14 +126,7 @@ impl Case {
 #[test]
 fn rows_that_went_nowhere_are_noted() {
     let case = Case::new();
-    let input = case.results().join("work/input");
-    fs::create_dir_all(&input).unwrap();
-    let mut sidecar = Sidecar::new("halo-split");
-    (sidecar.rows_in, sidecar.rows_done) = (1074, 1070);
-    sidecar.rows_rejected = [("column_count".to_owned(), 4)].into();
-    sidecar.counts.insert("rows_other".to_owned(), 1037);
-    let rejects = input.join("rejects.parquet");
-    sidecar.write(&Sidecar::path_for(&rejects)).unwrap();
+    case.split_input(1037, &[("polyphenol", 33), ("lipid", 0)]);
     let library = case.results().join("library/lipid-1X");
     case.merged(&library, 0, 0);
     let summary = fs::read_to_string(library.join("SUMMARY.json")).unwrap();
@@ -123,6 +143,119 @@ fn rows_that_went_nowhere_are_noted() {
         assert!(said.contains(&format!("note: {note}\n")), "{said}");
         assert!(case.read("index.html").contains(note));
     }
+}
+
+#[test]
+fn rows_of_no_class_are_those_of_the_present_classes() {
+    let noted = |case: &Case| {
+        case.run(&[]).unwrap();
+        let mut notes = case.report().notes.into_iter();
+        notes.find(|note| note.contains("of no class"))
+    };
+    // Split for a third class too, which the configuration names no more.
+    let case = Case::new();
+    case.split_input(20, &[("polyphenol", 33), ("lipid", 17), ("alkaloid", 1000)]);
+    let note = "1,020 of 1,074 rows of the input are of no class that the configuration names";
+    assert_eq!(noted(&case).as_deref(), Some(note));
+    // Split for one class, when the configuration did not name the other: nobody has counted that one.
+    let case = Case::new();
+    case.split_input(1037, &[("polyphenol", 33)]);
+    assert_eq!(noted(&case), None);
+    // Nor is it known when the other class is left from another input.
+    let folder = case.results().join("work/input/lipid");
+    fs::create_dir_all(&folder).unwrap();
+    let mut older = Sidecar::new("halo-split");
+    (older.rows_in, older.rows_done) = (7, 7);
+    older.input_fingerprint = Some("another".to_owned());
+    let library = folder.join("library.parquet");
+    older.write(&Sidecar::path_for(&library)).unwrap();
+    assert_eq!(noted(&case), None);
+}
+
+#[test]
+fn products_that_failed_are_counted_and_a_rule_of_which_most_fail_is_named() {
+    let case = Case::new();
+    let names = job_names(&case);
+    for name in &names {
+        case.finish(name, 20, 10, GOOD);
+    }
+    let said = case.run(&[]).unwrap();
+    assert!(!said.contains("failed"), "{said}");
+    assert_eq!(case.report().notes, [""; 0]);
+    // Of the first rule nothing can be made, of the second most fails, of the third half.
+    for (name, (made, failed)) in names.iter().zip([(0, 1292), (20, 21), (20, 20)]) {
+        case.finish(name, made, made, GOOD);
+        case.failed(&case.results().join("transforms").join(name), failed);
+    }
+    let library = case.results().join("library/lipid-1X");
+    case.merged(&library, 0, 0);
+    case.failed(&library, 5);
+    let said = case.run(&[]).unwrap();
+    let report = case.report();
+    let failed: Vec<u64> = report.jobs.iter().map(|job| job.products_failed).collect();
+    assert_eq!(failed[..4], [1292, 21, 20, 0]);
+    assert_eq!(report.totals.products_failed, 1333);
+    assert_eq!((report.totals.rejected, report.rejects.len()), (0, 0));
+    let lipid = report.libraries.iter().find(|l| l.name == "lipid-1X");
+    assert_eq!(lipid.unwrap().products_failed, 5);
+    let rule = |n: usize| &report.jobs[n].rule;
+    let begin = [
+        "library lipid-1X: halogenation made 0 of 5 products".to_owned(),
+        format!("rule {} made 0 of 1,292 products", rule(0)),
+        format!("rule {} made 20 of 41 products", rule(1)),
+    ];
+    assert_eq!(report.notes.len(), begin.len(), "{:?}", report.notes);
+    let page = case.read("index.html");
+    for begin in &begin {
+        let mut notes = report.notes.iter();
+        let note = notes.find(|note| note.starts_with(begin)).unwrap();
+        assert!(said.contains(&format!("note: {note}\n")), "{said}");
+        assert!(page.contains(note));
+    }
+    assert!(said.contains("\n1,333 products failed\n"), "{said}");
+    assert_eq!(case.run(&["--show"]).unwrap(), said);
+    assert!(page.contains("<b>1,333</b>products failed"));
+    assert!(page.contains("<td data-key=\"1292\">1,292</td>"));
+    let tsv = case.read("jobs.tsv");
+    let rows: Vec<Vec<&str>> = tsv.lines().map(|l| l.split('\t').collect()).collect();
+    let column = rows[0].iter().position(|name| *name == "products_failed");
+    assert_eq!(rows[1][column.unwrap()], "1292");
+}
+
+#[test]
+fn figures_that_nobody_recorded_are_left_out() {
+    let case = Case::new();
+    let names = job_names(&case);
+    for name in &names[..2] {
+        let record = case
+            .results()
+            .join(format!("work/jobs/validate/{name}.json"));
+        fs::create_dir_all(record.parent().unwrap()).unwrap();
+        fs::write(record, r#"{"wall_seconds": 0.5}"#).unwrap();
+    }
+    case.finish(
+        &names[0],
+        20,
+        10,
+        r#"{"valid": true, "peak_rss_bytes": 12771328}"#,
+    );
+    case.finish(&names[1], 20, 10, GOOD);
+    case.run(&[]).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&case.read(JSON)).unwrap();
+    let runs = report["runs"].as_array().unwrap();
+    let run = |name: &str| {
+        let id = format!("validate/{name}");
+        runs.iter().find(|run| run["id"] == id.as_str()).unwrap()
+    };
+    assert_eq!(run(&names[0])["peak_rss_bytes"], 12_771_328);
+    assert!(run(&names[1]).get("peak_rss_bytes").is_none());
+    for name in &names[..2] {
+        assert_eq!(run(name)["wall_seconds"], 0.5);
+        assert!(run(name).get("cpu_seconds").is_none());
+    }
+    let page = case.read("index.html");
+    let dot = |name: &str| page.contains(&format!("<title>validate/{name}: 12.2 MiB of "));
+    assert!(dot(&names[0]) && !dot(&names[1]));
 }
 
 const GOOD: &str = r#"{"schema": "halocline.verdict/1", "valid": true, "failures": []}"#;
@@ -177,7 +310,7 @@ fn a_complete_run_adds_up() {
     );
     let tsv = case.read("jobs.tsv");
     assert_eq!(tsv.lines().count(), 23);
-    assert!(tsv.lines().all(|line| line.split('\t').count() == 17));
+    assert!(tsv.lines().all(|line| line.split('\t').count() == 18));
     // `--show` says the same again and writes nothing.
     fs::remove_file(case.results().join("report/jobs.tsv")).unwrap();
     assert_eq!(case.run(&["--show"]).unwrap(), said);

@@ -83,6 +83,18 @@ fn a_second_run_is_refused_while_the_first_lives() {
         "{text}"
     );
     assert!(text.contains("running  split_input/input for"), "{text}");
+    // What runs is counted and listed as that, and as nothing else.
+    let counts = text
+        .lines()
+        .find(|l| l.starts_with("split_input "))
+        .unwrap();
+    let counts: Vec<&str> = counts.split_whitespace().skip(1).collect();
+    assert_eq!(counts, ["1", "0", "1", "0", "0", "0"], "{text}");
+    assert_eq!(text.matches("split_input/input").count(), 1, "{text}");
+    assert!(
+        text.contains(&format!("{JOBS} of {JOBS} jobs are not complete")),
+        "{text}"
+    );
     first.kill().unwrap();
     first.wait().unwrap();
     bench.remove("slow");
