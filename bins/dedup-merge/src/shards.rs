@@ -288,10 +288,7 @@ impl Shards {
                 _ => None,
             };
             rows += table.rows();
-            let groups = table.parquet_metadata().row_groups().iter();
-            raw_bytes += groups
-                .map(|group| u64::try_from(group.total_byte_size()).unwrap_or(0))
-                .sum::<u64>();
+            raw_bytes += table.raw_bytes();
         }
         covered.finish(whole)?;
         let Some(schema) = schema else {
@@ -362,7 +359,7 @@ fn bare(schema: &SchemaRef) -> SchemaRef {
 
 /// Most bytes the decoders of each column hold.
 fn measure(table: &TableReader, decode_bytes: &mut [u64]) -> Result<(), MergeError> {
-    let descriptor = table.parquet_metadata().file_metadata().schema_descr();
+    let descriptor = table.file_metadata().schema_descr();
     let leaves = table.decode_bytes(|_| true)?;
     for (leaf, bytes) in leaves.iter().enumerate() {
         let root = descriptor.get_column_root_idx(leaf);

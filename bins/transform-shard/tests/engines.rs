@@ -250,13 +250,7 @@ fn a_table_that_another_program_wrote_is_not_trusted() {
     let rewritten = dir.path().join("rewritten.parquet");
     let table = halocline_table::TableReader::open(&ours).unwrap();
     let properties = parquet::file::properties::WriterProperties::builder()
-        .set_key_value_metadata(
-            table
-                .parquet_metadata()
-                .file_metadata()
-                .key_value_metadata()
-                .cloned(),
-        )
+        .set_key_value_metadata(table.file_metadata().key_value_metadata().cloned())
         .build();
     let batches = batches(&ours);
     let schema = batches[0].schema();

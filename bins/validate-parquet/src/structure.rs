@@ -26,7 +26,7 @@ pub(crate) fn check(
 
 fn metadata(config: &Config, table: &TableReader, verdict: &mut Verdict) {
     let Some(meta) = table.meta() else {
-        let by = table.parquet_metadata().file_metadata().created_by();
+        let by = table.file_metadata().created_by();
         let message = format!(
             "it was not written by halocline but by `{}`, so it promises nothing to check",
             by.unwrap_or("an unknown program")

@@ -530,8 +530,8 @@ fn a_cut_off_table_is_repaired_into_a_new_file() {
     let first = whole.row_group_rows(2);
     let cut = dir.path().join("cut.parquet");
     let at = whole
-        .parquet_metadata()
-        .row_group(2)
+        .row_group_metadata(2)
+        .unwrap()
         .column(3)
         .byte_range()
         .0 as usize;

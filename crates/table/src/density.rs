@@ -94,7 +94,8 @@ impl Densities {
 /// Of a column whose pages say by themselves how many rows they hold. A row that refers to the dictionary is taken to be
 /// as long as its longest entry.
 fn walked(table: &TableReader, group: usize, leaf: usize) -> Result<Vec<(u64, f64)>, TableError> {
-    let chunk = table.parquet_metadata().row_group(group).column(leaf);
+    let row_group = table.row_group_metadata(group)?;
+    let chunk = row_group.column(leaf);
     let pages = table.chunk_pages(group, leaf)?;
     let width = match chunk.column_type() {
         Type::BYTE_ARRAY if pages.dictionary > 0 => table.longest_entry(group, leaf)?,

@@ -311,7 +311,8 @@ pub fn check_pages(
     let mut counts = PageCounts::default();
     let file = table.file();
     let mut block = vec![0; 64 << 10];
-    for (row_group, group) in table.parquet_metadata().row_groups().iter().enumerate() {
+    for row_group in 0..table.row_groups() {
+        let group = table.row_group_metadata(row_group)?;
         for chunk in group.columns() {
             let (start, length) = chunk.byte_range();
             let mut report = |offset, checksum, detail: String| {

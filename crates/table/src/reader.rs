@@ -14,7 +14,8 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::column::page::{Page, PageReader as _};
 use parquet::file::metadata::{
-    PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, ParquetStatisticsPolicy,
+    FileMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, ParquetStatisticsPolicy,
+    RowGroupMetaData,
 };
 use parquet::file::serialized_reader::SerializedPageReader;
 
@@ -25,9 +26,12 @@ use crate::pages::ChunkPages;
 use crate::{Meta, TableError};
 
 mod batches;
+mod groups;
 mod row_group;
 
 pub use batches::Batches;
+use groups::Groups;
+pub(crate) use row_group::alone;
 
 /// What to read of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,8 +67,9 @@ pub struct TableReader {
     file: PreadFile,
     arrow: ArrowReaderMetadata,
     meta: Option<Meta>,
-    /// First row of each row group, and the number of rows at the end.
-    starts: Arc<Vec<u64>>,
+    /// Bytes of the footer as Parquet holds it.
+    footer_bytes: u64,
+    groups: Arc<Groups>,
     /// Of a table that this crate wrote, with the index of its pages: per leaf column, most bytes its decoder holds by that
     /// index. `None`: the pages of others are looked at one by one.
     indexed: Option<Arc<Vec<u64>>>,
@@ -88,22 +93,22 @@ impl TableReader {
             detail,
         };
         let metadata = guard(|| load_metadata(&file)).map_err(damaged)?;
-        let table = Self::from_metadata(file, metadata)?;
-        crate::recovery::check_footer(&table)?.map_err(damaged)?;
+        let table = Self::from_metadata(file, &metadata)?;
+        crate::recovery::check_footer(table.file(), &metadata)?.map_err(damaged)?;
         Ok(table)
     }
 
     /// A reader over the row groups `metadata` names.
     pub(crate) fn from_metadata(
         file: PreadFile,
-        metadata: ParquetMetaData,
+        metadata: &ParquetMetaData,
     ) -> Result<Self, TableError> {
         let path = file.path().to_owned();
         let damaged = |detail: String| TableError::Footer {
             path: path.clone(),
             detail,
         };
-        let starts = guard(|| check_footer(&metadata, file.length())).map_err(&damaged)?;
+        let starts = guard(|| check_footer(metadata, file.length())).map_err(&damaged)?;
         // What copies a table also copies what it says about itself, and says nothing about the rows it wrote.
         let own = metadata.file_metadata();
         let meta = if own
@@ -114,20 +119,19 @@ impl TableReader {
         } else {
             None
         };
-        let metadata = Arc::new(metadata);
+        let without_groups = Arc::new(ParquetMetaData::new(own.clone(), Vec::new()));
         let arrow = guard(|| {
-            let plain =
-                ArrowReaderMetadata::try_new(Arc::clone(&metadata), ArrowReaderOptions::new())
-                    .map_err(|e| e.to_string())?;
+            let new = |options| ArrowReaderMetadata::try_new(Arc::clone(&without_groups), options);
+            let plain = new(ArrowReaderOptions::new()).map_err(|e| e.to_string())?;
             let Some(schema) = widened(plain.schema()) else {
                 return Ok(plain);
             };
             let options = ArrowReaderOptions::new().with_schema(schema);
-            ArrowReaderMetadata::try_new(Arc::clone(&metadata), options).map_err(|e| e.to_string())
+            new(options).map_err(|e| e.to_string())
         })
         .map_err(&damaged)?;
         let indexed = match &meta {
-            Some(_) => guard(|| indexed_decode_bytes(&file, &metadata)).map_err(damaged)?,
+            Some(_) => guard(|| indexed_decode_bytes(&file, metadata)).map_err(damaged)?,
             None => None,
         };
         Ok(Self {
@@ -135,7 +139,8 @@ impl TableReader {
             indexed: indexed.map(Arc::new),
             arrow,
             meta,
-            starts: Arc::new(starts),
+            footer_bytes: metadata.memory_size() as u64,
+            groups: Arc::new(Groups::new(metadata, starts)),
         })
     }
 
@@ -148,7 +153,7 @@ impl TableReader {
     /// # Errors
     /// What is wrong with the index, in words.
     pub(crate) fn row_group(&self, group: usize) -> Result<ParquetMetaData, String> {
-        guard(|| row_group::alone(&self.file, self.parquet_metadata(), group))
+        guard(|| alone(&self.file, self.groups.metadata(group)?))
     }
 
     /// Where the file is.
@@ -179,13 +184,13 @@ impl TableReader {
     /// Rows in the file.
     #[must_use]
     pub fn rows(&self) -> u64 {
-        self.starts.last().copied().unwrap_or(0)
+        self.groups.num_rows()
     }
 
     /// Row groups in the file.
     #[must_use]
     pub fn row_groups(&self) -> usize {
-        self.starts.len().saturating_sub(1)
+        self.groups.len()
     }
 
     /// The rows of row group `index`.
@@ -194,19 +199,40 @@ impl TableReader {
     /// When there is no such row group.
     #[must_use]
     pub fn row_group_rows(&self, index: usize) -> Range<u64> {
-        self.starts[index]..self.starts[index + 1]
+        self.groups.rows(index)
     }
 
-    /// Bytes the footer holds in memory.
+    /// Bytes that opening the table takes in memory; less is held when it is open.
     #[must_use]
     pub fn metadata_bytes(&self) -> u64 {
-        self.parquet_metadata().memory_size() as u64
+        self.footer_bytes
     }
 
-    /// Parquet's own view of the footer.
+    /// Bytes of all pages before compression.
     #[must_use]
-    pub fn parquet_metadata(&self) -> &ParquetMetaData {
-        self.arrow.metadata()
+    pub fn raw_bytes(&self) -> u64 {
+        self.groups.raw_bytes()
+    }
+
+    /// What the footer says of the file as a whole.
+    #[must_use]
+    pub fn file_metadata(&self) -> &FileMetaData {
+        self.arrow.metadata().file_metadata()
+    }
+
+    /// Where the chunks of a row group lie; without statistics and page index.
+    ///
+    /// # Errors
+    /// [`TableError::Footer`], which a table that could be opened does not meet.
+    ///
+    /// # Panics
+    /// When there is no such row group.
+    pub fn row_group_metadata(&self, index: usize) -> Result<RowGroupMetaData, TableError> {
+        let metadata = self.groups.metadata(index);
+        metadata.map_err(|detail| TableError::Footer {
+            path: self.path().to_owned(),
+            detail,
+        })
     }
 
     pub(crate) fn file(&self) -> &PreadFile {
@@ -270,7 +296,8 @@ impl TableReader {
 
     /// The pages of a chunk, from their headers.
     pub(crate) fn chunk_pages(&self, group: usize, leaf: usize) -> Result<ChunkPages, TableError> {
-        let chunk = self.parquet_metadata().row_group(group).column(leaf);
+        let row_group = self.row_group_metadata(group)?;
+        let chunk = row_group.column(leaf);
         let rows = self.row_group_rows(group);
         ChunkPages::read(&self.file, chunk)?.map_err(|detail| TableError::Read {
             path: self.path().to_owned(),
@@ -282,7 +309,8 @@ impl TableReader {
 
     /// Bytes of the longest entry of the dictionary of a column of text. Holds the dictionary meanwhile.
     pub(crate) fn longest_entry(&self, group: usize, leaf: usize) -> Result<u64, TableError> {
-        let chunk = self.parquet_metadata().row_group(group).column(leaf);
+        let row_group = self.row_group_metadata(group)?;
+        let chunk = row_group.column(leaf);
         let rows = self.row_group_rows(group);
         guard(|| {
             let file = Arc::new(self.file.clone());
@@ -436,7 +464,7 @@ fn indexed_decode_bytes(
     let positive = |n: i64| u64::try_from(n).unwrap_or(0);
     let mut columns = vec![0; metadata.file_metadata().schema_descr().num_columns()];
     for group in 0..metadata.num_row_groups() {
-        let alone = row_group::alone(file, metadata, group)?;
+        let alone = alone(file, metadata.row_group(group).clone())?;
         let index = alone.page_index_for_row_group(0);
         for (leaf, chunk) in alone.row_group(0).columns().iter().enumerate() {
             let Some(pages) = index.page_locations(leaf) else {

@@ -27,8 +27,10 @@ use parquet::schema::printer::print_schema;
 use parquet::schema::types::{SchemaDescPtr, SchemaDescriptor, Type};
 use serde::{Deserialize, Serialize};
 
+use crate::guard::guard;
 use crate::input::PreadFile;
 use crate::pages::check_pages;
+use crate::reader::alone;
 use crate::{TableError, TableReader};
 
 const FILE_MAGIC: &[u8; 8] = b"HALOFILE";
@@ -164,8 +166,10 @@ pub(crate) fn group_record(
 /// The footer against the records: the same schema and metadata, row groups and chunks side by side
 /// without a gap from the first record to the index, and as many rows. A record that is itself
 /// damaged proves nothing against the footer. The error is what is wrong, in words.
-pub(crate) fn check_footer(table: &TableReader) -> Result<Result<(), String>, TableError> {
-    let (file, metadata) = (table.file(), table.parquet_metadata());
+pub(crate) fn check_footer(
+    file: &PreadFile,
+    metadata: &ParquetMetaData,
+) -> Result<Result<(), String>, TableError> {
     let Some((json, mut at)) = read_frame(file, 4, FILE_MAGIC)? else {
         return Ok(Ok(()));
     };
@@ -225,7 +229,7 @@ pub(crate) fn check_footer(table: &TableReader) -> Result<Result<(), String>, Ta
         let Ok(mut record) = serde_json::from_slice::<GroupRecord>(&json) else {
             continue;
         };
-        let alone = match table.row_group(place) {
+        let alone = match guard(|| alone(file, group.clone())) {
             Ok(alone) => alone,
             Err(detail) => return Ok(Err(detail)),
         };
@@ -308,7 +312,8 @@ pub fn salvage(path: &Path) -> Result<Salvage, TableError> {
             Arc::clone(&schema),
             None,
         );
-        TableReader::from_metadata(file.clone(), ParquetMetaData::new(file_metadata, groups))
+        let metadata = ParquetMetaData::new(file_metadata, groups);
+        TableReader::from_metadata(file.clone(), &metadata)
     };
     let all = build(groups.clone())?;
     let mut bad = vec![false; groups.len()];

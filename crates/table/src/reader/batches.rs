@@ -107,7 +107,7 @@ impl Batches {
 
     fn open(&mut self) -> Result<(), TableError> {
         if self.segments.is_empty() {
-            let group = self.table.starts.partition_point(|s| *s <= self.next) - 1;
+            let group = self.table.groups.of_row(self.next);
             let rows = self.table.row_group_rows(group);
             let wanted = self.next..rows.end.min(self.end);
             let metadata = self.open_group(group, wanted.end)?;
@@ -120,12 +120,8 @@ impl Batches {
         let rows = to_usize(segment.rows.end - segment.rows.start);
         let batches = rows.div_ceil(segment.batch_rows);
         segment.batch_rows = rows.div_ceil(batches.max(1));
-        let group = self
-            .table
-            .starts
-            .partition_point(|s| *s <= segment.rows.start)
-            - 1;
-        let first = self.table.starts[group];
+        let group = self.table.groups.of_row(segment.rows.start);
+        let first = self.table.row_group_rows(group).start;
         let offset = to_usize(segment.rows.start - first);
         let metadata = match &self.group {
             Some((open, metadata)) if *open == group => Arc::clone(metadata),
@@ -178,7 +174,7 @@ impl Batches {
     ) -> Result<VecDeque<Segment>, TableError> {
         let most = self.options.batch_rows.max(1);
         let densities = Densities::of(&self.table, group, metadata, &self.mask)?;
-        let first = self.table.starts[group];
+        let first = self.table.row_group_rows(group).start;
         let mut segments: VecDeque<Segment> = VecDeque::new();
         let mut at = rows.start;
         while at < rows.end {

@@ -20,26 +20,17 @@ use parquet::schema::types::ColumnDescPtr;
 use crate::input::PreadFile;
 use crate::pages::varint;
 
-/// The metadata of row group `group` alone, with the index of its pages where the file has one. The indexes of a whole
+/// Metadata of a row group alone, with the index of its pages where the file has one. The indexes of a whole
 /// file would grow with its rows, so they are read when their row group is.
 ///
 /// # Errors
 /// What is wrong with the index, in words.
 pub(crate) fn alone(
     file: &PreadFile,
-    metadata: &ParquetMetaData,
-    group: usize,
+    group: RowGroupMetaData,
 ) -> std::result::Result<ParquetMetaData, String> {
-    let of_file = metadata.file_metadata();
-    let group = metadata.row_group(group).clone();
-    let of_group = FileMetaData::new(
-        of_file.version(),
-        group.num_rows(),
-        None,
-        None,
-        of_file.schema_descr_ptr(),
-        None,
-    );
+    let schema = group.schema_descr_ptr();
+    let of_group = FileMetaData::new(1, group.num_rows(), None, None, schema, None);
     let alone = ParquetMetaData::new(of_group, vec![group]);
     let mut reader = ParquetMetaDataReader::new_with_metadata(alone)
         .with_column_index_policy(PageIndexPolicy::Skip)

@@ -18,7 +18,7 @@ fn every_page_has_a_crc_and_a_flipped_bit_is_found() {
     assert_eq!(counts.without_crc, 0);
     assert!(counts.pages > 50, "{}", counts.pages);
     let good = std::fs::read(&path).unwrap();
-    let chunk = table.parquet_metadata().row_group(1).column(0).byte_range();
+    let chunk = table.row_group_metadata(1).unwrap().column(0).byte_range();
     for step in 0..60 {
         let mut bad = good.clone();
         let at = (chunk.0 + 40 + step * (chunk.1 - 40) / 60) as usize;
@@ -153,8 +153,8 @@ fn a_file_without_footer_is_salvaged_row_group_by_row_group() {
     assert!(groups >= 4);
     let cut_at = |group: usize| {
         let chunk = table
-            .parquet_metadata()
-            .row_group(group)
+            .row_group_metadata(group)
+            .unwrap()
             .column(5)
             .byte_range();
         (chunk.0 + chunk.1 / 2) as usize
@@ -189,7 +189,7 @@ fn a_file_without_footer_is_salvaged_row_group_by_row_group() {
     assert_eq!((saved.damaged_row_groups, saved.damaged_rows), (1, lost));
     assert_eq!(saved.table.rows(), 10_000 - lost);
     let mut bad = good.clone();
-    let record = table.parquet_metadata().row_group(1).column(9).byte_range();
+    let record = table.row_group_metadata(1).unwrap().column(9).byte_range();
     bad[(record.0 + record.1) as usize + 30] ^= 1;
     std::fs::write(&cut, &bad).unwrap();
     assert_eq!(
