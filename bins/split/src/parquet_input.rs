@@ -7,6 +7,7 @@ use anyhow::ensure;
 use arrow::array::{Array, BooleanArray, RecordBatch, StringArray};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::DataType;
+use halocline_budget::release_idle_pages;
 use halocline_cli::Progress;
 use halocline_table::schema::is_text;
 use halocline_table::{ReadOptions, TableReader, file_digest, find_smiles_column, text_column};
@@ -24,6 +25,8 @@ const BATCH_BYTES: u64 = 512 << 10;
 pub(crate) fn split(job: &Job<'_>) -> anyhow::Result<String> {
     let config = job.config;
     let table = TableReader::open(&config.input)?;
+    // Reading a footer takes more than keeping it.
+    release_idle_pages();
     let _footer = job.reserve("footer", table.metadata_bytes())?;
     let smiles = {
         let schema = table.schema();
