@@ -10,6 +10,8 @@ use std::process::Command;
 use halocline_tests::{bin, json, library, np_68k, root, run, scratch};
 
 const SHARDS: usize = 32;
+/// The largest shard's CPU time over the mean.
+const MOST: f64 = 1.25;
 /// Every so many polyphenols of np_68k: a little more than 500,000 products of depth 2.
 const EVERY: usize = 10;
 
@@ -31,8 +33,8 @@ fn phenols(smiles: &str) -> usize {
     branch + tail + usize::from(smiles.starts_with("Oc"))
 }
 
-/// Largest shard's CPU time over the mean, and the CPU seconds of all.
-fn skew(dir: &Path, library: &Path, balance: &str) -> (f64, f64) {
+/// CPU seconds of each shard.
+fn seconds(dir: &Path, library: &Path, balance: &str) -> Vec<f64> {
     let plan = dir.join(format!("plan-{balance}"));
     run(Command::new(bin("halo-split"))
         .arg(library)
@@ -63,6 +65,11 @@ fn skew(dir: &Path, library: &Path, balance: &str) -> (f64, f64) {
         })
         .collect();
     std::fs::remove_dir_all(&out).unwrap();
+    seconds
+}
+
+/// The largest over the mean, and the sum.
+fn skew(seconds: &[f64]) -> (f64, f64) {
     let sum: f64 = seconds.iter().sum();
     let largest = seconds.iter().copied().fold(0.0, f64::max);
     (largest * SHARDS as f64 / sum, sum)
@@ -104,15 +111,24 @@ fn the_largest_of_32_shards_takes_at_most_a_quarter_more_than_the_mean() {
         .unwrap();
     assert!(rows >= 500_000, "{rows} rows");
     if std::env::var_os("HALOCLINE_ROWS").is_some() {
-        let (by_rows, seconds) = skew(dir.path(), &table, "rows");
+        let (by_rows, seconds) = skew(&seconds(dir.path(), &table, "rows"));
         eprintln!("{SHARDS} shards of equal rows: {by_rows:.2} x the mean ({seconds:.0} CPU s)");
     }
-    let (by_cost, seconds) = skew(dir.path(), &table, "cost");
+    // What else runs on the machine adds to some shards and takes from none: of several measurements each shard's least
+    // is its own (1.16 on a quiet machine, 1.31 beside three builds, 2026-11-20).
+    let mut least = seconds(dir.path(), &table, "cost");
+    let mut tries = 1;
+    while skew(&least).0 > MOST && tries < 3 {
+        let again = seconds(dir.path(), &table, "cost");
+        least = least.iter().zip(&again).map(|(a, b)| a.min(*b)).collect();
+        tries += 1;
+    }
+    let (by_cost, seconds) = skew(&least);
     eprintln!(
-        "{rows} parents, {SHARDS} shards of equal cost: {by_cost:.2} x the mean ({seconds:.0} CPU s)"
+        "{rows} parents, {SHARDS} shards of equal cost: {by_cost:.2} x the mean ({seconds:.0} CPU s, {tries} measurements)"
     );
     assert!(
-        by_cost <= 1.25,
+        by_cost <= MOST,
         "the largest shard takes {by_cost:.2} x the mean"
     );
 }
