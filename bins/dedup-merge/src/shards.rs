@@ -270,7 +270,7 @@ impl Shards {
                 first_meta = table.meta().cloned();
             }
             check_meta(&paths[0], first_meta.as_ref(), path, table.meta())?;
-            footer_bytes = footer_bytes.max(table.metadata_bytes());
+            footer_bytes = footer_bytes.max(table.opening_bytes());
             measure(&table, &mut decode_bytes)?;
             cut_units(&table, index, &mut units);
             shards.push(Shard {

@@ -202,10 +202,16 @@ impl TableReader {
         self.groups.rows(index)
     }
 
-    /// Bytes that opening the table takes in memory; less is held when it is open.
+    /// Bytes that opening the table took in memory: the footer as Parquet has it.
+    #[must_use]
+    pub fn opening_bytes(&self) -> u64 {
+        self.footer_bytes
+    }
+
+    /// Bytes of it that are held while it is open.
     #[must_use]
     pub fn metadata_bytes(&self) -> u64 {
-        self.footer_bytes
+        self.groups.memory_bytes()
     }
 
     /// Bytes of all pages before compression.

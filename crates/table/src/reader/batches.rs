@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+
 use arrow::datatypes::SchemaRef;
+use halocline_budget::release_idle_pages;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowSelector};
 use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
 use parquet::file::metadata::ParquetMetaData;
@@ -156,6 +158,9 @@ impl Batches {
 
     /// Reads the index of the pages of a row group, of which the rows up to `end` are wanted.
     fn open_group(&mut self, group: usize, end: u64) -> Result<Arc<ParquetMetaData>, TableError> {
+        // What the row group before took in sizes of its own is not kept for this one.
+        self.group = None;
+        release_idle_pages();
         let metadata = self
             .table
             .row_group(group)

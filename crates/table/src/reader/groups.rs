@@ -65,6 +65,10 @@ impl Groups {
         self.starts.partition_point(|start| *start <= row) - 1
     }
 
+    pub(super) fn memory_bytes(&self) -> u64 {
+        (size_of_val(&*self.starts) + size_of_val(&*self.chunks)) as u64
+    }
+
     /// Bytes of all pages before compression.
     pub(super) fn raw_bytes(&self) -> u64 {
         self.raw_bytes
