@@ -130,30 +130,10 @@ mod tests {
     use halocline_plan::Job;
 
     fn job(step: Step, n: u32) -> Job {
+        let id = format!("{step}/{n}");
         Job {
-            id: format!("{step}/{n}"),
             step,
-            name: n.to_string(),
-            class: None,
-            depth: None,
-            rule: None,
-            batch: None,
-            inputs: BTreeMap::new(),
-            outputs: BTreeMap::new(),
-            command: vec![],
-            threads: 1,
-            memory_limit_bytes: 1,
-            mem_mb: 0,
-            disk_mb: 0,
-            runtime_minutes: 1,
-            cost_seconds: 1.0,
-            log: String::new(),
-            benchmark: String::new(),
-            needs: vec![],
-            shard_tables: None,
-            releases: vec![],
-            provenance: BTreeMap::new(),
-            key: String::new(),
+            ..crate::schedule::tests::job(&id, &[], 1, 1, 1.0)
         }
     }
 

@@ -293,11 +293,11 @@ impl<'a> Schedule<'a> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn job(id: &str, needs: &[&str], threads: u32, memory: u64, cost: f64) -> Job {
+    pub(crate) fn job(id: &str, needs: &[&str], threads: u32, memory: u64, cost: f64) -> Job {
         Job {
             id: id.into(),
             step: if id == "report" {

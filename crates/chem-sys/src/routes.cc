@@ -31,7 +31,20 @@ std::vector<int> origins_of(const RDKit::ROMol &product, unsigned reactant_atoms
   return origins;
 }
 
+bool has_chiral_tag(const RDKit::ROMol &mol) {
+  for (const auto *atom : mol.atoms()) {
+    if (atom->getChiralTag() != RDKit::Atom::CHI_UNSPECIFIED) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// Of a product whose stereo has not been assigned.
 bool has_stereo_of_rings(const RDKit::ROMol &mol) {
+  if (!has_chiral_tag(mol)) {
+    return false;
+  }
   RDKit::ROMol assigned(mol);
   RDKit::MolOps::assignStereochemistry(assigned, true, true);
   for (const auto *atom : assigned.atoms()) {
