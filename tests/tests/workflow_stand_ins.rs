@@ -295,6 +295,34 @@ fn configuration_mistakes_are_refused_before_anything_runs() {
     assert!(text.contains(command), "{text}");
 }
 
+/// A SMIRKS that RDKit does not take is the first thing said, by both engines, and not by the first batch that needs it.
+#[test]
+fn a_rule_that_rdkit_refuses_is_said_before_anything_runs() {
+    let bench = bench();
+    let real = bench.path("bin/halo-transform-shard");
+    std::fs::remove_file(&real).unwrap();
+    std::os::unix::fs::symlink(bin("halo-transform-shard"), &real).unwrap();
+    // Both rule files are taken as they are shipped.
+    assert!(bench.expect(0, "run --dry-run").contains("jobs would run"));
+    let (good, bad) = (
+        "[c:1][OX2H:2]>>[c:1][O:2]C\"",
+        "[c:1][OX2H:2]>>[c:1][O:2]C(\"",
+    );
+    bench.edit("transforms.yaml", good, bad);
+    let said_by = [
+        bench.expect(2, "run"),
+        bench.expect(2, "run --dry-run"),
+        said(&mut bench.snakemake(&["--cores", "2"]), 1),
+    ];
+    for text in said_by {
+        let rule = "the rules in `configs/transforms.yaml` cannot be used: rule `FG_PHENOL_OH__OH__TO__OMe`: ";
+        assert!(text.contains(rule), "{text}");
+    }
+    assert!(bench.calls().is_empty());
+    // What does not apply them does not ask.
+    assert!(bench.expect(1, "status").contains("not running"));
+}
+
 /// A configuration of one's own is the whole configuration, as it is to halo-drive: what it leaves out is left out.
 #[test]
 fn a_named_configuration_takes_nothing_from_the_shipped_one() {

@@ -1,13 +1,13 @@
 //! What the plan depends on besides its configuration: versions of the tools, content of inputs,
 //! and, for estimates, the rows of what has been made so far.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use halocline_budget::{Budget, Reservation};
 use halocline_plan::fingerprint::Cache;
-use halocline_plan::{Config, Facts, JobTable, Scale, build, input_files};
+use halocline_plan::{Config, Facts, Job, JobTable, Scale, build, input_files};
 
 use crate::args::Source;
 use crate::{header, rows};
@@ -117,17 +117,11 @@ pub(crate) fn plan(source: &Source, budget: &Budget) -> anyhow::Result<Planned> 
 /// # Errors
 /// A program that is there and does not say: without its answer everything would count as stale.
 fn rdkit_version(bin_dir: &Path) -> anyhow::Result<Option<String>> {
-    let program = bin_dir.join("halo-transform-shard");
+    let program = bin_dir.join(TRANSFORM);
     if !program.is_file() {
         return Ok(None);
     }
-    let asked = duct::cmd!(&program, "--version")
-        .stdin_null()
-        .stderr_capture()
-        .stdout_capture()
-        .unchecked()
-        .run()
-        .with_context(|| format!("cannot start `{}`", program.display()))?;
+    let asked = ask(&program, &["--version"])?;
     let text = String::from_utf8_lossy(&asked.stdout);
     let version = text
         .lines()
@@ -145,6 +139,58 @@ fn rdkit_version(bin_dir: &Path) -> anyhow::Result<Option<String>> {
                 .map_or_else(String::new, |line| format!(": {line}"))
         ),
     }
+}
+
+/// RDKit takes the rules that these jobs apply; found here, and not by the first batch that has come so far. Nothing where
+/// the program is not there: a plan can be made without.
+///
+/// # Errors
+/// A rule that RDKit refuses, with its words.
+pub(crate) fn check_rules<'a>(
+    planned: &Planned,
+    jobs: impl Iterator<Item = &'a Job>,
+) -> anyhow::Result<()> {
+    let program = planned.bin_dir.join(TRANSFORM);
+    if !program.is_file() {
+        return Ok(());
+    }
+    let batches = jobs.filter(|job| job.command.first().is_some_and(|name| name == TRANSFORM));
+    let files: BTreeSet<&String> = batches
+        .filter_map(|job| job.inputs.get("rules"))
+        .flatten()
+        .collect();
+    for file in files {
+        let asked = ask(&program, &["--rules", file, "--explain-rules", "-q"])?;
+        if !asked.status.success() {
+            let said = String::from_utf8_lossy(&asked.stderr);
+            let said = said.trim();
+            bail!(
+                "the rules in `{file}` cannot be used: {}",
+                if said.is_empty() {
+                    format!("{TRANSFORM} ended with {}", asked.status)
+                } else {
+                    said.strip_prefix(&format!("{TRANSFORM}: error: "))
+                        .unwrap_or(said)
+                        .to_owned()
+                }
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The only program that knows RDKit.
+const TRANSFORM: &str = "halo-transform-shard";
+
+/// What the program says to these arguments.
+fn ask(program: &Path, args: &[&str]) -> anyhow::Result<std::process::Output> {
+    duct::cmd(program, args)
+        .stdin_null()
+        .stderr_capture()
+        .stdout_capture()
+        .unchecked()
+        .run()
+        .with_context(|| format!("cannot start `{}`", program.display()))
 }
 
 /// Every program of the table exists in the folder of binaries.

@@ -72,6 +72,7 @@ pub(crate) fn run(args: &RunArgs, budget: &Budget) -> anyhow::Result<Outcome> {
         show::print(&strays::lines(&strays::find(table)))?;
         return Ok(Outcome::Done);
     }
+    facts::check_rules(&planned, work.jobs.iter().map(|(job, _)| *job))?;
     if args.dry_run {
         let lines: Vec<String> = work
             .jobs

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use halocline_budget::{Budget, ByteSize};
 use halocline_cli::Outcome;
-use halocline_plan::{JobTable, Step};
+use halocline_plan::{Job, JobTable, Step};
 
 use crate::args::{Format, PlanArgs};
 use crate::check::{Checker, State};
@@ -42,7 +42,8 @@ pub(crate) fn plan(args: &PlanArgs, budget: &Budget) -> anyhow::Result<Outcome> 
         if let Some(holder) = Lock::held_by(results) {
             anyhow::bail!("{}", lock::taken(results, Some(holder)));
         }
-        settle(table, &mut value)?;
+        let runs = settle(table, &mut value)?;
+        facts::check_rules(&planned, runs.into_iter())?;
         value["not_in_plan"] = strays::lines(&strays::find(table)).into();
     }
     let text = match args.format {
@@ -69,20 +70,25 @@ fn with_records(table: &JobTable) -> anyhow::Result<serde_json::Value> {
 }
 
 /// Settles the records, and adds per job: `complete`, `why` it is not, and whether it `runs`: what
-/// only complete results need may be incomplete for good.
-fn settle(table: &JobTable, value: &mut serde_json::Value) -> anyhow::Result<()> {
+/// only complete results need may be incomplete for good. Returns the jobs that run.
+fn settle<'a>(table: &'a JobTable, value: &mut serde_json::Value) -> anyhow::Result<Vec<&'a Job>> {
     let mut checker = Checker::new(table, false);
     let entries = value["jobs"].as_array_mut().into_iter().flatten();
     let survey = select::survey(table, &mut checker);
+    let mut runs = Vec::new();
     for ((job, state), entry) in survey.into_iter().zip(entries) {
         entry["why"] = match checker.settle(job)? {
             State::Complete => serde_json::Value::Null,
             State::Missing(why) | State::Stale(why) => why.into(),
         };
         entry["complete"] = entry["why"].is_null().into();
-        entry["runs"] = state.is_some_and(|s| s != State::Complete).into();
+        let again = state.is_some_and(|s| s != State::Complete);
+        entry["runs"] = again.into();
+        if again {
+            runs.push(job);
+        }
     }
-    Ok(())
+    Ok(runs)
 }
 
 fn jobs(table: &JobTable) -> String {
