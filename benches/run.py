@@ -530,7 +530,8 @@ def main():
         "cores": os.cpu_count(),
         "system": platform.platform(),
     }
-    raw = ROOT / "benches/runs" / f"{machine['date']}-{re.sub('[^A-Za-z0-9]+', '-', cpu).strip('-')}.json"
+    named = re.sub("[^A-Za-z0-9]+", "-", cpu).strip("-") + ".json"
+    raw = ROOT / "benches/runs" / f"{machine['date']}-{named}"
     raw.parent.mkdir(exist_ok=True)
     describe = ["git", "-C", ROOT, "describe", "--always", "--dirty"]
     commit = subprocess.run(describe, capture_output=True, text=True).stdout.strip() or "no commit"
@@ -539,12 +540,18 @@ def main():
         for runs in answer["runs"].values():
             for run in runs:
                 run.pop("stdout", None)
-    # A run of some questions keeps what the same machine answered to the others on the same day.
-    if raw.exists():
+    def add_from(file):
+        """What was asked before and not again since stays, with its own time and commit."""
         asked = {answer["question"] for answer in answers}
-        answers += [a for a in json.loads(raw.read_text())["answers"] if a["question"] not in asked]
+        answers.extend(a for a in json.loads(file.read_text())["answers"] if a["question"] not in asked)
         answers.sort(key=lambda answer: QUESTIONS.index(answer["question"]))
+
+    if raw.exists():
+        add_from(raw)
     raw.write_text(json.dumps({"machine": machine, "answers": answers}, indent=1) + "\n")
+    # Earlier days of the same processor, the newest first.
+    for file in sorted(raw.parent.glob(f"????-??-??-{named}"), reverse=True):
+        add_from(file)
     text = table(answers, machine)
     (ROOT / "benches/RESULTS.md").write_text(text)
     print(text)

@@ -1,10 +1,10 @@
 //! Files that appear only whole.
 //!
 //! An [`AtomicFile`] has no name while it is written (`O_TMPFILE`), so that even SIGKILL leaves
-//! nothing behind. Where the file system cannot do that, it is written beside its target as
-//! `.<name>.<pid>-<n>.tmp`, removed on drop and by [`remove_temporaries`], and swept by the next
-//! writer of the same target when its process is gone. Either way the contents are fsynced before
-//! the name appears, and the directory after.
+//! nothing behind. Where the file system cannot do that, and for the instant of replacing a file, it
+//! lies beside its target as `.<name>.<pid>-<n>.tmp`, removed on drop and by [`remove_temporaries`],
+//! and swept by the next writer of the same target, when it starts and when it ends, if its process
+//! is gone. Either way the contents are fsynced before the name appears, and the directory after.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -168,10 +168,15 @@ impl AtomicFile {
         let name = match &self.named {
             Some(name) => name.clone(),
             None => {
+                if self.link_to(&self.target)? {
+                    drop(registry);
+                    return self.published();
+                }
                 let name = temporary_name(&self.target);
-                let unnamed = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-                rustix::fs::linkat(CWD, unnamed, CWD, &name, AtFlags::SYMLINK_FOLLOW)
-                    .map_err(|errno| io_error("link", &self.target, errno.into()))?;
+                if !self.link_to(&name)? {
+                    let there = io::Error::from(io::ErrorKind::AlreadyExists);
+                    return Err(io_error("link a temporary for", &self.target, there));
+                }
                 registry.names.insert(name.clone());
                 self.named = Some(name.clone());
                 name
@@ -182,6 +187,23 @@ impl AtomicFile {
         registry.names.remove(&name);
         self.named = None;
         drop(registry);
+        self.published()
+    }
+
+    /// Gives a file that has no name this one; `false` when something has it.
+    fn link_to(&self, name: &Path) -> Result<bool, PublishError> {
+        let unnamed = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        match rustix::fs::linkat(CWD, unnamed, CWD, name, AtFlags::SYMLINK_FOLLOW) {
+            Ok(()) => Ok(true),
+            Err(rustix::io::Errno::EXIST) => Ok(false),
+            Err(errno) => Err(io_error("link", &self.target, errno.into())),
+        }
+    }
+
+    /// The name is there: makes it durable. A writer that was killed may have been dying for so long, with its files being
+    /// closed on a busy disk, that the sweep at the start took it for alive.
+    fn published(&self) -> Result<(), PublishError> {
+        sweep(&self.target);
         sync_directory(&self.target)
     }
 
@@ -404,6 +426,30 @@ mod tests {
         assert!(left.contains(&format!(".b.{dead}-0.tmp")), "not our target");
         living.commit().unwrap();
         assert_eq!(fs::read_to_string(&target).unwrap(), "");
+    }
+
+    /// Met by the kill test on a busy disk: the killed process was still closing its files when the next one started.
+    #[test]
+    fn a_writer_that_dies_while_the_next_one_writes_is_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("a");
+        for unnamed in [true, false] {
+            for _new_then_replaced in 0..2 {
+                let mut dying = std::process::Command::new("cat")
+                    .stdin(std::process::Stdio::piped())
+                    .spawn()
+                    .unwrap();
+                let left = dir.path().join(format!(".a.{}-0.tmp", dying.id()));
+                fs::write(&left, "x").unwrap();
+                let next = AtomicFile::create_as(target.clone(), unnamed).unwrap();
+                assert!(left.exists(), "its writer is alive");
+                dying.kill().unwrap();
+                dying.wait().unwrap();
+                next.commit().unwrap();
+                assert_eq!(names(dir.path()), ["a"]);
+            }
+            fs::remove_file(&target).unwrap();
+        }
     }
 
     #[test]
