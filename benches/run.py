@@ -7,8 +7,9 @@ Questions: ome (one rule), rules16 (all polyphenol rules), amine (the amine rule
 halogens2, floor (RDKit's MolToSmiles alone, over the products of ome), threads (two against one), allocator (mimalloc against
 glibc's malloc), merge (deduplication against DuckDB, Polars and SQLite), engines (full against
 auto, everything equal), classes (our rate for each class and depth, and what the full library would take).
-Every answer against Python is checked: both sides must give the same set of unique SMILES. `--rows` parents are taken from
-a polyphenol 2X library of 552,000, evenly spread over it. Raw runs go to benches/runs, the tables to benches/RESULTS.md.
+Every answer against Python is checked: both sides must give the same set of unique SMILES. `--rows` parents (a tenth of that
+for rules16 and amine, which Python reads once per rule) are taken from a polyphenol 2X library of 552,000, evenly spread
+over it. The newest RDKit for Python answers ome only. Raw runs go to benches/runs, the tables to benches/RESULTS.md.
 """
 
 import argparse
@@ -188,7 +189,7 @@ def floor(rounds, rows):
         measured, outputs, made = ours(library, rows, rules, names, 1)
         runs["halocline"].append(measured)
         smiles = WORK / "floor.smi"
-        # Every product that was made is written once by RDKit: duplicates included.
+        # Every product of the shard's table is written once by RDKit.
         shard = pq.read_table(WORK / f"ours/shard/{names[0]}.parquet", columns=["smiles"])
         smiles.write_text("\n".join(shard["smiles"].to_pylist()) + "\n")
         for side, allocator in alone.items():
@@ -444,7 +445,7 @@ def table(answers, machine):
     lines = [
         "# Benchmarks\n",
         f"Written by `benches/run` on {machine['date']}: {machine['cpu']}, {machine['cores']} cores, {machine['system']}.",
-        f"Medians of alternating rounds (the column `rounds`); both sides use {CORES} cores. Raw runs: `benches/runs/`.\n",
+        f"Medians of alternating rounds (the column `rounds`); all use {CORES} cores but SQLite, `MolToSmiles alone` and one thread. Raw runs: `benches/runs/`.\n",
         "| question | side | rounds | parents | products | wall s | CPU s | peak MiB | disk MiB | products/s/core | ratio |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]

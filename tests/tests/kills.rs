@@ -19,8 +19,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
-/// Molecules of each class: few, since what is tested is what happens between the jobs and not in them.
-const MOLECULES: usize = 4;
+/// Molecules of each class: few in `make test`, since what is tested is what happens between the jobs and not in them; all
+/// of np_700 in `make torture`.
+fn molecules() -> usize {
+    number("HALOCLINE_KILLS").map_or(4, |_| usize::MAX)
+}
 /// How long an engine may take to its end, disturbed or not.
 const LONGEST_RUN: Duration = Duration::from_secs(600);
 /// How long what a killed engine had started may live.
@@ -197,7 +200,7 @@ fn undisturbed() -> &'static BTreeMap<PathBuf, Vec<u8>> {
     static PRODUCTS: OnceLock<BTreeMap<PathBuf, Vec<u8>>> = OnceLock::new();
     PRODUCTS.get_or_init(|| {
         let dir = scratch();
-        let calm = Place::new(dir.path().join("calm"), MOLECULES);
+        let calm = Place::new(dir.path().join("calm"), molecules());
         run(&mut calm.drive());
         calm.products()
     })
@@ -213,7 +216,7 @@ fn survives(attack: &Attack) {
     let mut rounds = 0;
     while total.signals < attack.signals {
         rounds += 1;
-        let place = Place::new(dir.path().join(format!("disturbed-{rounds}")), MOLECULES);
+        let place = Place::new(dir.path().join(format!("disturbed-{rounds}")), molecules());
         let happened = disturb(&place, attack, attack.signals - total.signals, &mut random);
         assert!(
             place.results().join("library").is_dir(),

@@ -30,6 +30,12 @@ const EXTRA: &[&str] = &[
     "C1=c2oc3cc(cc4nc(co4)nc4cc(nc1s2)S4)C3",
     "C1=c2cc1cc1nc(nc3ccc(nc4cc(c2)s4)o3)s1",
     "O=C1c2cc1cn1c(=S)c(cc3nc(oc4n(O)c(c2)C=4)=C3)C=C1",
+    // The same without a macrocycle: two rings share more than one bond.
+    "c1c2c3CN=C2c1c(c3)CO",
+    "c1c(Cl)c2c(cc1Cl)c(Cl)c1c3c2c(cc1)=C3",
+    "c1c2[n+]3cc(c3=C3C4NC3N2B(N4)CO)c1",
+    // So many aromatic rings in one system that a Kekule form is not found in every order of atoms.
+    "c1o[nH]c2c3cccccc[n+]3c3c(cc4c(c5ccccc5c5ccccccc5c5cc6ccc7c(cc8c(n7)cc(F)nc8)c6sc54)c3)[c-]3ccccccc3c2c1",
     // Stereo of rings, without a CIP code.
     "OC(=O)[C@H]1C2CC[C@H]1CC2",
     "N[C@H]1CC2(C1)C[C@H](CO)C2",
@@ -99,7 +105,7 @@ fn compare(parents: &str, which: &[&str]) -> String {
 fn a_strangers_rules_give_what_run_reactants_gives() {
     let said = compare(&np_68k(170, 400), &[]);
     assert!(
-        said.starts_with("427 parents, 69 rules of which 67 acted"),
+        said.starts_with("431 parents, 69 rules of which 67 acted"),
         "{said}"
     );
 }
@@ -114,6 +120,6 @@ fn made_up_rules_give_what_run_reactants_gives() {
         let seed = sets.map_or(1, |_| random.below(1 << 32)).to_string();
         let said = compare(&np_68k(900, 70), &["--random", &seed]);
         eprintln!("rules of seed {seed}: {said}");
-        assert!(said.starts_with("97 parents, 80 rules"), "{said}");
+        assert!(said.starts_with("101 parents, 80 rules"), "{said}");
     }
 }

@@ -155,12 +155,19 @@ pub(crate) fn check_rules<'a>(
         return Ok(());
     }
     let batches = jobs.filter(|job| job.command.first().is_some_and(|name| name == TRANSFORM));
-    let files: BTreeSet<&String> = batches
-        .filter_map(|job| job.inputs.get("rules"))
-        .flatten()
+    // Rules of another class are no business of these jobs: asked is as each job asks, its class and depth included.
+    let scopes: BTreeSet<[&str; 3]> = batches
+        .filter_map(|job| {
+            let value = |flag: &str| {
+                let mut after = job.command.iter().skip_while(|word| *word != flag);
+                after.nth(1).map(String::as_str)
+            };
+            Some([value("--rules")?, value("--class")?, value("--depth")?])
+        })
         .collect();
-    for file in files {
-        let asked = ask(&program, &["--rules", file, "--explain-rules", "-q"])?;
+    for [file, class, depth] in scopes {
+        let scope = ["--rules", file, "--class", class, "--depth", depth];
+        let asked = ask(&program, &[&scope[..], &["--explain-rules", "-q"]].concat())?;
         if !asked.status.success() {
             let said = String::from_utf8_lossy(&asked.stderr);
             let said = said.trim();

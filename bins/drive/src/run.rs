@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use halocline_budget::{Budget, ByteSize, rss};
+use halocline_budget::{Budget, ByteSize, in_memory, rss};
 use halocline_cli::{Outcome, PARENT_VARIABLE, exit};
 use halocline_plan::{Job, JobTable, Step};
 
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &RunArgs, budget: &Budget) -> anyhow::Result<Outcome> {
     facts::check_programs(&planned)?;
     let table = &planned.table;
     let targets = select::targets(table, &args.only, args.until)?;
-    let (cores, memory_bytes) = room(args, table)?;
+    check_tmp_dir(args.tmp_dir.as_deref())?;
     let results = Path::new(&table.results);
     let lock = if args.dry_run {
         None
@@ -72,6 +72,7 @@ pub(crate) fn run(args: &RunArgs, budget: &Budget) -> anyhow::Result<Outcome> {
         show::print(&strays::lines(&strays::find(table)))?;
         return Ok(Outcome::Done);
     }
+    let (cores, memory_bytes) = room(args, work.jobs.iter().map(|(job, _)| *job))?;
     facts::check_rules(&planned, work.jobs.iter().map(|(job, _)| *job))?;
     if args.dry_run {
         let lines: Vec<String> = work
@@ -137,8 +138,26 @@ fn release_leftovers(table: &JobTable) {
     }
 }
 
+/// The jobs get it as `TMPDIR`, which they pass over in silence where it is of no use: so it is said here.
+fn check_tmp_dir(dir: Option<&Path>) -> anyhow::Result<()> {
+    let Some(dir) = dir else { return Ok(()) };
+    if !dir.is_dir() {
+        bail!(
+            "--tmp-dir `{}` is not a folder\nhint: make it, or name another",
+            dir.display()
+        );
+    }
+    if in_memory(dir) {
+        tracing::warn!(
+            "--tmp-dir `{}` is a tmpfs, where spilled bytes stay in memory: jobs spill where their output goes",
+            dir.display()
+        );
+    }
+    Ok(())
+}
+
 /// Cores and memory for jobs; every job must fit on its own.
-fn room(args: &RunArgs, table: &JobTable) -> anyhow::Result<(u32, u64)> {
+fn room<'a>(args: &RunArgs, mut jobs: impl Iterator<Item = &'a Job>) -> anyhow::Result<(u32, u64)> {
     let machine_cores =
         std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
     let cores = args.cores.map_or(machine_cores, std::num::NonZeroU32::get);
@@ -147,7 +166,7 @@ fn room(args: &RunArgs, table: &JobTable) -> anyhow::Result<(u32, u64)> {
     let memory = args
         .memory
         .map_or(half, halocline_budget::MemoryLimit::bytes);
-    if let Some(job) = table.jobs.iter().find(|j| j.memory_limit_bytes > memory) {
+    if let Some(job) = jobs.find(|j| j.memory_limit_bytes > memory) {
         bail!(
             "{} may use {}, but all jobs together only {}\nhint: raise --memory, or lower `limits.{}.memory` in the configuration",
             job.id,

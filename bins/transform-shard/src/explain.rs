@@ -269,6 +269,10 @@ pub(crate) fn dump_case(config: &Config, row: u64, dir: &Path) -> anyhow::Result
         writeln!(command, "--rule\n{}", config.asked.join("\n"))?;
     }
     writeln!(command, "--depth\n{}", config.depth)?;
+    writeln!(command, "--max-products\n{}", config.chemistry.max_products)?;
+    let timeout = config.chemistry.row_timeout;
+    let timeout = timeout.map_or("none".to_owned(), |limit| limit.as_secs_f64().to_string());
+    writeln!(command, "--row-timeout\n{timeout}")?;
     write("command.txt", &command)?;
     write("expected.tsv", &expected(config, &smiles)?)?;
     tracing::info!("{} holds row {row} as a test case", dir.display());

@@ -160,6 +160,7 @@ fn attempt(parents: &Parents, job: &Job<'_>, bytes: u64) -> anyhow::Result<Resul
     let mut rejects = Vec::new();
     let mut counts = vec![Counts::default(); job.num_reactions];
     let mut profile = Profile::default();
+    let apart = job.groups.len() > 1;
     for (index, group) in job.groups.iter().enumerate() {
         let mut kernel = group.take(|| (job.make)(index))?;
         kernel.set_first_row(parents.first_row);
@@ -186,8 +187,11 @@ fn attempt(parents: &Parents, job: &Job<'_>, bytes: u64) -> anyhow::Result<Resul
             };
             collect(&results, group, &mut rows, job.label_of);
             for failure in results.failures() {
-                // A parent that fails as a whole fails in every group alike; it is rejected once.
-                if failure.rule.is_none() && index > 0 {
+                // A parent that cannot be read is rejected once, by the first group that had to read it. Its time or the
+                // number of its products is of one group: where each rule is its own, of that rule.
+                let whole = failure.rule.is_none() && (!apart || failure.stage == Stage::Parse);
+                let is_same = |r: &Reject| r.reaction.is_none() && r.parent == failure.row;
+                if whole && index > 0 && rejects.iter().any(is_same) {
                     continue;
                 }
                 let known = quarantine.get(&(parents.first_row + u64::from(failure.row)));
@@ -205,9 +209,9 @@ fn attempt(parents: &Parents, job: &Job<'_>, bytes: u64) -> anyhow::Result<Resul
                     },
                     None => Reject {
                         parent: failure.row,
-                        reaction: failure
-                            .rule
-                            .map(|r| u32::from(r) + group.first_reaction as u32),
+                        reaction: (!whole).then(|| {
+                            u32::from(failure.rule.unwrap_or(0)) + group.first_reaction as u32
+                        }),
                         stage: failure.stage,
                         site: failure.site,
                         reason: failure.reason.to_owned(),

@@ -106,7 +106,7 @@ pub(crate) struct Done {
     pub kernels: Vec<Kernel>,
 }
 
-/// Digest of everything that decides the rows of a shard's tables.
+/// Digest of everything that decides the rows of a shard's tables, and of the engine, which must not: two runs compare them.
 pub(crate) fn key(config: &Config, rows: &Range<u64>) -> String {
     let mut hash = Xxh3::new();
     let mut add = |text: &str| {
@@ -124,8 +124,8 @@ pub(crate) fn key(config: &Config, rows: &Range<u64>) -> String {
         rows.start, rows.end, config.depth
     ));
     add(&format!(
-        "{} {:?}",
-        config.chemistry.max_products, config.chemistry.row_timeout
+        "{} {:?} {:?}",
+        config.chemistry.max_products, config.chemistry.row_timeout, config.chemistry.engine
     ));
     config.reactions.iter().for_each(|r| add(&r.fingerprint));
     config.keep.iter().for_each(|k| add(k));

@@ -104,6 +104,12 @@ fn a_dumped_case_is_a_case() {
             transforms(),
             args!["--rule", "FG_CARBOXYL__COOH__TO__COOMe", "--depth", "1"],
         ),
+        // A limit is part of the case.
+        (
+            1,
+            transforms(),
+            args!["--class", "polyphenol", "--max-products", "3"],
+        ),
     ] {
         let case = tempfile::tempdir().unwrap();
         let mut args = job(&input, &rules, case.path(), &args![]);

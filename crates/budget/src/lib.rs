@@ -28,4 +28,4 @@ pub use allocator::{release_idle_pages, touch};
 pub use bytes::{ByteSize, MemoryLimit, SizeError};
 pub use pool::{OutOfBudget, Pool, Reservation};
 pub use process::{Budget, BudgetError, slack};
-pub use spill::{SpillDir, SpillError, SpillFile};
+pub use spill::{SpillDir, SpillError, SpillFile, in_memory};

@@ -116,7 +116,9 @@ impl SpillDir {
     }
 }
 
-fn in_memory(path: &Path) -> bool {
+/// Whether a folder is a tmpfs, whose files are memory.
+#[must_use]
+pub fn in_memory(path: &Path) -> bool {
     rustix::fs::statfs(path)
         .is_ok_and(|fs| matches!(fs.f_type as u64 & 0xffff_ffff, TMPFS_MAGIC | RAMFS_MAGIC))
 }

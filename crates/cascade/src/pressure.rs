@@ -72,7 +72,7 @@ impl Pressure {
             if high && !self.high.swap(high, Ordering::Relaxed) {
                 self.events.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(
-                    "{:.0} % of the machine's memory is in use: passing on what is buffered",
+                    "{:.0} % of the machine's memory is in use: buffers are passed on, and new work starts one batch at a time",
                     100.0 * share
                 );
             }

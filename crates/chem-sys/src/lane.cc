@@ -5,6 +5,8 @@
 #include <GraphMol/StereoGroup.h>
 
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 namespace halocline {
 
@@ -40,13 +42,34 @@ bool is_stereo_of_rings(const Atom &atom) {
   return atom.getChiralTag() != Atom::CHI_UNSPECIFIED && !atom.hasProp(RDKit::common_properties::_CIPCode);
 }
 
-bool has_conjugated_macrocycle(const RDKit::ROMol &mol) {
-  const auto &rings = mol.getRingInfo()->atomRings();
-  return std::any_of(rings.begin(), rings.end(), [&mol](const auto &ring) {
-    return ring.size() >= 9 && std::none_of(ring.begin(), ring.end(), [&mol](int idx) {
-             return mol.getAtomWithIdx(idx)->getHybridization() == Atom::SP3;
-           });
-  });
+static constexpr size_t kMacrocycle = 9;
+static constexpr size_t kManyFused = 7;
+
+bool has_fragile_aromaticity(const RDKit::ROMol &mol) {
+  const auto is_flat = [&mol](int idx) { return mol.getAtomWithIdx(idx)->getHybridization() != Atom::SP3; };
+  const auto &info = *mol.getRingInfo();
+  const auto &rings = info.atomRings();
+  if (std::any_of(rings.begin(), rings.end(), [&is_flat](const auto &ring) {
+        return ring.size() >= kMacrocycle && std::all_of(ring.begin(), ring.end(), is_flat);
+      })) {
+    return true;
+  }
+  size_t aromatic = 0;
+  std::vector<std::pair<int, int>> pairs;
+  for (const auto *bond : mol.bonds()) {
+    if (info.numBondRings(bond->getIdx()) < 2 || !is_flat(bond->getBeginAtomIdx()) || !is_flat(bond->getEndAtomIdx())) {
+      continue;
+    }
+    aromatic += bond->getIsAromatic() ? 1 : 0;
+    const auto sharing = info.bondMembers(bond->getIdx());
+    for (size_t i = 1; i < sharing.size(); ++i) {
+      for (size_t j = 0; j < i; ++j) {
+        pairs.emplace_back(std::minmax(sharing[i], sharing[j]));
+      }
+    }
+  }
+  std::sort(pairs.begin(), pairs.end());
+  return aromatic >= kManyFused || std::adjacent_find(pairs.begin(), pairs.end()) != pairs.end();
 }
 
 namespace {
@@ -79,7 +102,7 @@ EditLane lane_of(const RDKit::ROMol &mol, const std::string &text) {
   if (text.find_first_of(" \t.") != std::string::npos) {
     return EditLane::kNone;
   }
-  if (!mol.getStereoGroups().empty() || mol.getNumConformers() != 0 || has_conjugated_macrocycle(mol)) {
+  if (!mol.getStereoGroups().empty() || mol.getNumConformers() != 0 || has_fragile_aromaticity(mol)) {
     return EditLane::kNone;
   }
   EditLane lane = EditLane::kFlat;

@@ -73,9 +73,15 @@ bool is_stereo(const RDKit::Bond &bond);
 // assigned.
 bool is_stereo_of_rings(const RDKit::Atom &atom);
 
-// A ring of nine or more atoms without an sp3 atom: which of its smaller rings are aromatic can depend on the Kekule form
-// that sanitising happens upon (1,453 made-up macrocycles, each with such a ring, 2026-11; 1 of 17,000 of np_68k has one).
-bool has_conjugated_macrocycle(const RDKit::ROMol &mol);
+// What is aromatic, or whether a Kekule form is found at all, may depend on the order of atoms that sanitising happens upon,
+// so that flags may not be kept. None of these has an sp3 atom where it says ring or bond:
+// - a ring of nine or more atoms (1,453 made-up macrocycles, each with such a ring; 1 of 17,000 of np_68k has one);
+// - two rings that share more than one bond (`OCc1cc2c3cc1C=3N=C2`; with the macrocycles all 15 of 1,499 made-up sp2
+//   polycycles whose flags depended on it; 5 of 5,217 real molecules have such rings);
+// - seven aromatic bonds that rings share, as eight fused rings have: the search for a Kekule form gives up after 100 steps
+//   back (renumbered ten times: 4 of 46 made-up polycycles of twelve or more rings, none of 410 smaller ones; 2026-11).
+// Rings and hybridisation must be known.
+bool has_fragile_aromaticity(const RDKit::ROMol &mol);
 
 // Organic subset, bonds, rings and branches; of the brackets only `[nH]`. No stereo, charges, isotopes, radicals, metals
 // or fragments, which are what sanitising would have to look at.

@@ -70,7 +70,7 @@ RDKit::ROMOL_SPTR parse_light(const std::string &smiles) {
     }
     RDKit::MolOps::setConjugation(*mol);
     RDKit::MolOps::setHybridization(*mol);
-    if (has_conjugated_macrocycle(*mol)) {
+    if (has_fragile_aromaticity(*mol)) {
       return {};
     }
   } catch (const std::exception &) {

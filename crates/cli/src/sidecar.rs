@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
-use halocline_budget::Budget;
 use halocline_budget::publish::{self, PublishError};
+use halocline_budget::{Budget, ByteSize};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
@@ -187,6 +187,13 @@ impl Sidecar {
         self.peak_rss_bytes = budget.peak_rss_bytes();
         self.peak_reserved_bytes = budget.pool().peak();
         self.residual_bytes = budget.max_residual();
+        tracing::debug!(
+            "memory: peak {:#} of {:#}; reserved at most {:#}; residual (RSS minus reserved) at most {:#}",
+            ByteSize(self.peak_rss_bytes),
+            ByteSize(self.memory_limit_bytes),
+            ByteSize(self.peak_reserved_bytes),
+            ByteSize(self.residual_bytes),
+        );
         self.cpu_seconds = seconds(cpu_time(ClockId::ProcessCPUTime));
         self.wall_seconds = seconds(times.wall());
         self.stages = times.stages();

@@ -103,6 +103,22 @@ fn limits_that_cannot_hold_are_refused_first() {
         text.contains("may use 512MiB, but all jobs together only 256MiB"),
         "{text}"
     );
+    // What is not asked for need not fit.
+    bench.edit(
+        "pipeline.yaml",
+        "merge: {memory: 512MiB",
+        "merge: {memory: 3GiB",
+    );
+    bench.expect(0, "run --memory 1GiB --only lipid --until split_library");
+    bench.expect(2, "run --memory 1GiB --only lipid");
+    let text = bench.expect(2, "run --tmp-dir nowhere");
+    assert!(
+        text.contains("--tmp-dir `nowhere` is not a folder"),
+        "{text}"
+    );
+    let text = bench.expect(0, "run --tmp-dir /dev/shm --only lipid --until halogenate");
+    assert!(text.contains("nothing to do"), "{text}");
+    assert!(text.contains("`/dev/shm` is a tmpfs"), "{text}");
     bench.remove("bin/halo-report");
     let text = bench.expect(2, "run");
     assert!(

@@ -81,3 +81,41 @@ fn halogen_tables_do_not_depend_on_threads_at_depth_2() {
         }
     }
 }
+
+/// With a table per rule and several steps each rule is expanded apart: what outgrows a limit under one is a reject of that
+/// rule, wherever it stands among the others (in the second place it was no reject at all).
+#[test]
+fn a_parent_past_a_limit_under_one_rule_is_a_reject_of_that_rule() {
+    let dir = tempfile::tempdir().unwrap();
+    let rule = |name: &str, smirks: &str| {
+        format!("- {{name: {name}, scope_classes: [any], smirks: \"{smirks}\"}}\n")
+    };
+    let few = rule("few", "[CX4:1][NX3;H2,H1:2]>>[C:1][N:2]C");
+    let many = rule("many", "[c:1][OX2H:2]>>[c:1][O:2]C");
+    let input = dir.path().join("l.parquet");
+    // The second is rejected whole, and by one of the rules that need not read it not at all.
+    library(
+        &input,
+        &["Oc1cc(O)c(CCN)c(O)c1O", "Oc1ccccc1(N)C(C)(C)(C)C", "CCN"],
+    );
+    for (name, order) in [("fm", [&few, &many]), ("mf", [&many, &few])] {
+        let rules = dir.path().join(format!("{name}.yaml"));
+        std::fs::write(&rules, format!("transforms:\n{}{}", order[0], order[1])).unwrap();
+        let out = dir.path().join(name);
+        let more = args!["--class", "any", "--depth", "2", "--max-products", "3"];
+        done(&job(&input, &rules, &out, &more));
+        let found = rejects(&out);
+        let said: Vec<_> = found
+            .iter()
+            .map(|r| (r.row, r.rule.as_deref(), r.stage.as_str()))
+            .collect();
+        assert_eq!(said, [(0, Some("many"), "limit"), (1, None, "parse")]);
+        let of = |rule: &str| -> Vec<i64> {
+            let table = products(&out.join(format!("{rule}.parquet")));
+            table.iter().map(|row| row.row).collect()
+        };
+        assert_eq!((of("few"), of("many")), (vec![0, 2], vec![]));
+        let sidecar = shard_sidecar(&out);
+        assert_eq!((sidecar.rows_in, sidecar.rows_done), (3, 2));
+    }
+}

@@ -45,6 +45,16 @@ fn a_batch_goes_on_where_it_stopped() {
     let manifest = std::fs::read(batch.join("manifest.json")).unwrap();
     assert!(again(&marks(&batch, 3)).is_empty());
 
+    // The other engine makes the same, and is not told that it has been made.
+    let mut full = go.clone();
+    full.extend(args!["--engine", "full"]);
+    let before = marks(&batch, 3);
+    done(&full);
+    let after = marks(&batch, 3);
+    assert!((0..3).all(|i| after[i] != before[i]));
+    assert_eq!(tables(&batch), whole);
+    done(&go);
+
     // Died while shard 1 was written: neither its marker nor some of its tables are there.
     let before = marks(&batch, 3);
     std::fs::remove_file(batch.join("shard-00001/shard.stats.json")).unwrap();

@@ -223,3 +223,43 @@ fn a_product_table_is_a_library_again() {
     });
     assert!(message.contains("xf_rule_id"), "{message}");
 }
+
+#[test]
+fn the_profile_is_in_the_sidecar_and_in_the_log_when_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let input = dir.path().join("l.parquet");
+    library(&input, &of_class("polyphenol", 20));
+    let stages = [
+        "read",
+        "react.parse",
+        "react.match",
+        "react.edit",
+        "react.full_route",
+        "react.canonicalise",
+        "react.rows",
+        "deduplicate",
+        "encode",
+        "write",
+        "wait",
+    ];
+    for asked in [true, false] {
+        let out = dir.path().join(asked.to_string());
+        let mut args = polyphenols(&input, &out);
+        if asked {
+            args.push("--profile".into());
+        }
+        let ran = output(&args);
+        assert!(ran.status.success());
+        let log = String::from_utf8_lossy(&ran.stderr).into_owned();
+        let sidecar = shard_sidecar(&out);
+        for stage in stages {
+            let seconds = sidecar.stages[stage];
+            assert!(seconds.cpu_seconds >= 0.0 && seconds.wall_seconds >= 0.0);
+            let line = format!("{stage}: {:.3} s CPU", seconds.cpu_seconds);
+            assert_eq!(log.contains(&line), asked, "{line} in {log}");
+        }
+        for stage in ["react.parse", "react.match", "react.canonicalise", "react"] {
+            assert!(sidecar.stages[stage].wall_seconds > 0.0, "{stage}");
+        }
+    }
+}

@@ -119,9 +119,8 @@ impl Builder<'_> {
                 "--out",
                 &verdict,
             ]);
-            if !self.config.transform.keep.is_empty() {
-                command.extend(argv(["--keep", &self.config.transform.keep.join(",")]));
-            }
+            // Also an empty list: then no column of the input may be there.
+            command.extend(argv(["--keep", &self.config.transform.keep.join(",")]));
             self.push(Draft {
                 step: Step::Validate,
                 name,
