@@ -34,6 +34,9 @@ const EXTRA: &[&str] = &[
     "c1c2c3CN=C2c1c(c3)CO",
     "c1c(Cl)c2c(cc1Cl)c(Cl)c1c3c2c(cc1)=C3",
     "c1c2[n+]3cc(c3=C3C4NC3N2B(N4)CO)c1",
+    // A ring of three leaves two sets of smallest rings.
+    "C12=CC=CC3C1(OCN)C2=3",
+    "C(N)(C1=C2C3N(C=C1)C2=3)=O",
     // So many aromatic rings in one system that a Kekule form is not found in every order of atoms.
     "c1o[nH]c2c3cccccc[n+]3c3c(cc4c(c5ccccc5c5ccccccc5c5cc6ccc7c(cc8c(n7)cc(F)nc8)c6sc54)c3)[c-]3ccccccc3c2c1",
     // Stereo of rings, without a CIP code.
@@ -105,7 +108,7 @@ fn compare(parents: &str, which: &[&str]) -> String {
 fn a_strangers_rules_give_what_run_reactants_gives() {
     let said = compare(&np_68k(170, 400), &[]);
     assert!(
-        said.starts_with("431 parents, 69 rules of which 67 acted"),
+        said.starts_with("433 parents, 69 rules of which 67 acted"),
         "{said}"
     );
 }
@@ -120,6 +123,6 @@ fn made_up_rules_give_what_run_reactants_gives() {
         let seed = sets.map_or(1, |_| random.below(1 << 32)).to_string();
         let said = compare(&np_68k(900, 70), &["--random", &seed]);
         eprintln!("rules of seed {seed}: {said}");
-        assert!(said.starts_with("101 parents, 80 rules"), "{said}");
+        assert!(said.starts_with("103 parents, 80 rules"), "{said}");
     }
 }

@@ -49,10 +49,11 @@ bool has_fragile_aromaticity(const RDKit::ROMol &mol) {
   const auto is_flat = [&mol](int idx) { return mol.getAtomWithIdx(idx)->getHybridization() != Atom::SP3; };
   const auto &info = *mol.getRingInfo();
   const auto &rings = info.atomRings();
-  if (std::any_of(rings.begin(), rings.end(), [&is_flat](const auto &ring) {
-        return ring.size() >= kMacrocycle && std::all_of(ring.begin(), ring.end(), is_flat);
-      })) {
-    return true;
+  for (const auto &ring : rings) {
+    const auto flat = static_cast<size_t>(std::count_if(ring.begin(), ring.end(), is_flat));
+    if ((ring.size() >= kMacrocycle && flat == ring.size()) || (ring.size() == 3 && flat >= 2)) {
+      return true;
+    }
   }
   size_t aromatic = 0;
   std::vector<std::pair<int, int>> pairs;
