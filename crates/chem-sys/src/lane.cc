@@ -46,28 +46,37 @@ static constexpr size_t kMacrocycle = 9;
 static constexpr size_t kManyFused = 7;
 
 bool has_fragile_aromaticity(const RDKit::ROMol &mol) {
-  const auto is_flat = [&mol](int idx) { return mol.getAtomWithIdx(idx)->getHybridization() != Atom::SP3; };
+  // An atom with four neighbours keeps a ring from being aromatic, whatever the others are. What RDKit calls sp3 may have a
+  // lone pair to give.
+  const auto is_flat = [&mol](int idx) {
+    const auto &atom = *mol.getAtomWithIdx(idx);
+    return atom.getHybridization() != Atom::SP3 || atom.getTotalDegree() < 4;
+  };
   const auto &info = *mol.getRingInfo();
-  const auto &rings = info.atomRings();
-  for (const auto &ring : rings) {
+  std::vector<char> flat_rings;
+  for (const auto &ring : info.atomRings()) {
     const auto flat = static_cast<size_t>(std::count_if(ring.begin(), ring.end(), is_flat));
-    if ((ring.size() >= kMacrocycle && flat == ring.size()) || (ring.size() == 3 && flat >= 2)) {
+    const bool whole = flat == ring.size();
+    if ((ring.size() >= kMacrocycle && whole) || (ring.size() == 3 && flat >= 2)) {
       return true;
     }
+    flat_rings.push_back(whole ? 1 : 0);
   }
   size_t aromatic = 0;
   std::vector<std::pair<int, int>> pairs;
   for (const auto *bond : mol.bonds()) {
-    if (info.numBondRings(bond->getIdx()) < 2 || !is_flat(bond->getBeginAtomIdx()) || !is_flat(bond->getEndAtomIdx())) {
+    if (info.numBondRings(bond->getIdx()) < 2) {
       continue;
     }
-    aromatic += bond->getIsAromatic() ? 1 : 0;
-    const auto sharing = info.bondMembers(bond->getIdx());
+    auto sharing = info.bondMembers(bond->getIdx());
+    sharing.erase(std::remove_if(sharing.begin(), sharing.end(), [&](int ring) { return flat_rings[ring] == 0; }),
+                  sharing.end());
     for (size_t i = 1; i < sharing.size(); ++i) {
       for (size_t j = 0; j < i; ++j) {
         pairs.emplace_back(std::minmax(sharing[i], sharing[j]));
       }
     }
+    aromatic += sharing.size() > 1 && bond->getIsAromatic() ? 1 : 0;
   }
   std::sort(pairs.begin(), pairs.end());
   return aromatic >= kManyFused || std::adjacent_find(pairs.begin(), pairs.end()) != pairs.end();

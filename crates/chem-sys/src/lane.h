@@ -74,14 +74,14 @@ bool is_stereo(const RDKit::Bond &bond);
 bool is_stereo_of_rings(const RDKit::Atom &atom);
 
 // What is aromatic, or whether a Kekule form is found at all, may depend on the order of atoms that sanitising happens upon,
-// so that flags may not be kept. None of these has an sp3 atom where it says ring or bond:
+// so that flags may not be kept. Rings here are those without an sp3 atom that has four neighbours (figures of 2026-11):
 // - a ring of nine or more atoms (1,453 made-up macrocycles, each with such a ring; 1 of 17,000 of np_68k has one);
 // - two rings that share more than one bond (`OCc1cc2c3cc1C=3N=C2`; with the macrocycles all 15 of 1,499 made-up sp2
-//   polycycles whose flags depended on it; 5 of 5,217 real molecules have such rings);
-// - a bond in a ring of three, which can leave two sets of smallest rings to choose from (`C12=CC=CC3C1(OCN)C2=3`; 3 of
+//   polycycles whose flags depended on it);
+// - two atoms of a ring of three, which can leave two sets of smallest rings to choose from (`C12=CC=CC3C1(OCN)C2=3`; 3 of
 //   1,500 made-up polycycles beyond those above);
 // - seven aromatic bonds that rings share, as eight fused rings have: the search for a Kekule form gives up after 100 steps
-//   back (renumbered ten times: 4 of 46 made-up polycycles of twelve or more rings, none of 410 smaller ones; 2026-11).
+//   back (renumbered ten times: 4 of 46 made-up polycycles of twelve or more rings, none of 410 smaller ones).
 // Rings and hybridisation must be known.
 bool has_fragile_aromaticity(const RDKit::ROMol &mol);
 
