@@ -4,6 +4,8 @@
 # a record per completed job. Here the record is an output like any other: it is written last, and
 # `plan --settle` sets aside the records that no longer hold, so a missing record is what makes a
 # job run, and the jobs that need it. All inputs are `ancient`: no time stamp decides anything.
+# Shard tables are no outputs, so none is `temp()`: `halo-drive record` removes those that nothing needs
+# any more (`releases` in the plan), under both engines alike.
 import shutil
 import sys
 import threading

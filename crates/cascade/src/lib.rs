@@ -1,4 +1,4 @@
-//! Streaming stages that hand data on by bytes: the binaries are chains of them.
+//! Streaming stages that hand data on by bytes: `halo-transform-shard` and `halo-dedup-merge` are chains of them.
 //!
 //! A stage takes items until its byte limit, then processes them and passes the result on; that
 //! may fill the next stage, which passes on in turn. Limits cascade. Every byte on the way is
@@ -15,6 +15,9 @@
 //!
 //! [`Pressure`] watches the whole machine: when memory is short, stages pass on early and one item
 //! is under way at a time. [`Adaptive`] turns a byte target into rows.
+//!
+//! The two programs keep what they accumulate: where their row groups end may not depend on how much memory the machine
+//! has left. Pressure makes them take one batch at a time. They cut batches by estimated bytes, not by [`Adaptive`].
 //!
 //! Not responsible for what items are: no Arrow, no files, no molecules.
 //!
