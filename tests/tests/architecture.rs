@@ -16,9 +16,15 @@ struct Graph {
 
 impl Graph {
     fn of_workspace() -> Self {
+        let said = run(Command::new("rustc").arg("-vV").current_dir(root())).stdout;
+        let said = String::from_utf8(said).unwrap();
+        let host = said.lines().find_map(|line| line.strip_prefix("host: "));
         let mut cargo = Command::new(env!("CARGO"));
+        // Of this machine's platform only: a build has fetched nothing of the others, and a new machine has only what the
+        // build fetched.
         cargo
-            .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+            .args(["metadata", "--format-version", "1", "--locked"])
+            .args(["--filter-platform", host.unwrap()])
             .current_dir(root());
         let metadata: serde_json::Value = serde_json::from_slice(&run(&mut cargo).stdout).unwrap();
         let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
