@@ -18,7 +18,8 @@ use std::sync::Arc;
 
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::{
-    ColumnChunkMetaData, FileMetaData, KeyValue, ParquetMetaData, RowGroupMetaData,
+    ColumnChunkMetaData, FileMetaData, KeyValue, ParquetMetaData, ParquetMetaDataWriter,
+    RowGroupMetaData,
 };
 use parquet::file::page_index::offset_index::{OffsetIndexMetaData, PageLocation};
 use parquet::file::properties::WriterProperties;
@@ -71,6 +72,33 @@ struct ChunkRecord {
     /// [`index_crc`] of its pages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     index: Option<u32>,
+}
+
+/// The footer begins with the bytes that its version and schema are written as. Readers differ in what they make of a
+/// damaged type: of a text column pyarrow made bytes where this library saw text.
+fn begins_as_written(file: &PreadFile, own: &FileMetaData) -> Result<bool, TableError> {
+    /// What follows them in a footer without row groups: 0 rows, and an empty list of structures.
+    const NO_ROWS: &[u8] = b"\x16\x00\x19\x0c";
+    let schema = own.schema_descr_ptr();
+    let own = FileMetaData::new(own.version(), 0, None, None, schema, None);
+    let own = ParquetMetaData::new(own, Vec::new());
+    let mut bytes = Vec::new();
+    let written = ParquetMetaDataWriter::new(&mut bytes, &own).finish();
+    let mut ends = bytes.windows(NO_ROWS.len());
+    let (Ok(()), Some(end)) = (written, ends.rposition(|window| window == NO_ROWS)) else {
+        return Ok(false);
+    };
+    bytes.truncate(end);
+    let behind = file.length().saturating_sub(8);
+    let mut length = [0; 4];
+    file.read_exact_at(&mut length, behind)?;
+    let length = u64::from(u32::from_le_bytes(length));
+    if length > behind || (bytes.len() as u64) > length {
+        return Ok(false);
+    }
+    let mut there = vec![0; bytes.len()];
+    file.read_exact_at(&mut there, behind - length)?;
+    Ok(there == bytes)
 }
 
 fn frame(magic: &[u8; 8], record: &impl Serialize) -> Result<Vec<u8>, TableError> {
@@ -182,6 +210,11 @@ pub(crate) fn check_footer(
     if record.schema.as_bytes() != text {
         return Ok(Err(
             "its columns are not those the file was begun with".to_owned()
+        ));
+    }
+    if !begins_as_written(file, own)? {
+        return Ok(Err(
+            "it does not write its columns as the program that made it does".to_owned(),
         ));
     }
     let pairs = own.key_value_metadata().into_iter().flatten();

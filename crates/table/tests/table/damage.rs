@@ -142,6 +142,33 @@ fn no_bit_of_the_footer_changes_what_is_read() {
     assert!(same < length * 8 / 2, "{same} of {} bits", length * 8);
 }
 
+/// Of a text column whose logical type is damaged so, pyarrow makes bytes; the library under this one still saw text.
+#[test]
+fn what_only_other_readers_see_is_refused_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.parquet");
+    write(&path, 20, |_| 20);
+    let good = std::fs::read(&path).unwrap();
+    TableReader::open(&path).unwrap();
+    // Field 10, a structure, in it field 1, a structure: the logical type of a text.
+    let texts: Vec<usize> = (0..good.len() - 5)
+        .filter(|at| good[*at..].starts_with(b"\x4c\x1c\x00\x00\x00"))
+        .collect();
+    assert!(!texts.is_empty());
+    for at in texts {
+        for bit in 0..8 {
+            let mut bad = good.clone();
+            bad[at + 1] ^= 1 << bit;
+            std::fs::write(&path, &bad).unwrap();
+            assert!(
+                TableReader::open(&path).is_err(),
+                "bit {bit} of byte {}",
+                at + 1
+            );
+        }
+    }
+}
+
 #[test]
 fn a_file_without_footer_is_salvaged_row_group_by_row_group() {
     let dir = tempfile::tempdir().unwrap();
