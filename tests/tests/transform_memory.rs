@@ -120,8 +120,6 @@ fn real_polyphenols_under_all_rules() {
         );
         assert!(rows > 15_000, "{rows}");
     }
-    let rules = transforms("polyphenol");
-    leaks(LIMIT, dir.path(), &library, &refs(&rules));
 }
 
 /// Parents with 57 phenols and with 421 heavy atoms in turn.
