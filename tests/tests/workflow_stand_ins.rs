@@ -392,6 +392,10 @@ fn schema_and_halo_drive_agree_on_what_a_configuration_is() {
         ),
         ("  report: {memory", "  raport: {memory"),
         ("  shards_per_batch: 1", "  shards_per_batch: 0"),
+        (
+            "halogenate:\n",
+            "halogenate:\n  shards_for: {lipid-1X: 2}\n",
+        ),
     ];
     let shipped = std::fs::read_to_string(bench.path("configs/pipeline.yaml")).unwrap();
     let mut files = vec![bench.path("configs/pipeline.yaml")];

@@ -227,11 +227,16 @@ impl<'a> Run<'a> {
         let mut halted = false;
         std::thread::scope(|scope| -> anyhow::Result<()> {
             loop {
-                halted = halted || children::stopping();
+                halted = halted
+                    || children::stopping()
+                    || (self.args.stop_on_error && self.schedule.has_failed());
                 while !halted && let Some(index) = self.schedule.start(Instant::now()) {
                     let job = self.schedule.entries[index].job;
                     tracing::info!("start {} ({})", job.id, self.schedule.entries[index].reason);
-                    record::forget(&self.planned.table, job)?;
+                    if let Err(error) = record::forget(&self.planned.table, job) {
+                        self.failed(index, Failure::of_drive(&error));
+                        break;
+                    }
                     self.journal.started(&job.id);
                     let attempt = self.schedule.entries[index].failures;
                     let (sender, bin_dir) = (sender.clone(), &self.planned.bin_dir);
@@ -263,15 +268,7 @@ impl<'a> Run<'a> {
                 match receiver
                     .recv_timeout(pause.clamp(Duration::from_millis(10), Duration::from_secs(1)))
                 {
-                    Ok(ended) => {
-                        self.ended(ended)?;
-                        let failed = self
-                            .schedule
-                            .entries
-                            .iter()
-                            .any(|e| matches!(e.standing, Standing::Failed(_)));
-                        halted = halted || (failed && self.args.stop_on_error);
-                    }
+                    Ok(ended) => self.ended(ended),
                     Err(RecvTimeoutError::Timeout) => self.say_alive(),
                     Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 }
@@ -327,7 +324,7 @@ impl<'a> Run<'a> {
     }
 
     /// Takes note of a job's end: complete, to be tried again, or failed for good.
-    fn ended(&mut self, ended: Ended) -> anyhow::Result<()> {
+    fn ended(&mut self, ended: Ended) {
         let Ended {
             index,
             result,
@@ -342,7 +339,7 @@ impl<'a> Run<'a> {
                     // Written, but not of everything: not recorded, so that it is written again.
                     self.schedule.done(index);
                     self.incomplete_report = true;
-                    return Ok(());
+                    return;
                 }
                 match self.complete(job, wall) {
                     Ok(()) => {
@@ -350,14 +347,14 @@ impl<'a> Run<'a> {
                         self.estimate_again(job);
                         self.pace.ended(&self.schedule.entries[index], wall);
                         self.say_done(job, wall);
-                        return Ok(());
+                        return;
                     }
                     Err(failure) => failure,
                 }
             }
             Ok(_) if children::stopping() => {
                 self.schedule.stopped(index);
-                return Ok(());
+                return;
             }
             Ok(status) => Failure {
                 why: format!("{}{}", describe(status), last_words(&job.log)),
@@ -366,7 +363,13 @@ impl<'a> Run<'a> {
             },
             Err(error) => Failure::of_drive(&error),
         };
+        self.failed(index, failure);
+    }
+
+    /// Takes note of a job's failure: to be tried again, or for good.
+    fn failed(&mut self, index: usize, failure: Failure) {
         let Failure { why, again, own } = failure;
+        let job: &'a Job = self.schedule.entries[index].job;
         self.broken |= !again && !own && !job.needs.is_empty();
         let failures = self.schedule.entries[index].failures;
         if again && failures < self.args.retries {
@@ -380,7 +383,6 @@ impl<'a> Run<'a> {
             }
             self.schedule.failed(index, why);
         }
-        Ok(())
     }
 
     /// Records that a job which ended well is complete.
@@ -434,7 +436,7 @@ impl<'a> Run<'a> {
 
     /// A word now and then while nothing ends.
     fn say_alive(&mut self) {
-        if self.spoken.elapsed() < SILENCE {
+        if self.args.common.no_progress || self.spoken.elapsed() < SILENCE {
             return;
         }
         let now = Instant::now();
@@ -465,6 +467,9 @@ impl<'a> Run<'a> {
             return String::new();
         };
         self.journal.expect(progress.left);
+        if self.args.common.no_progress {
+            return String::new();
+        }
         format!(", {progress}")
     }
 }

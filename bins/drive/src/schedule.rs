@@ -244,6 +244,12 @@ impl<'a> Schedule<'a> {
             .count()
     }
 
+    /// Whether a job has failed for good.
+    pub(crate) fn has_failed(&self) -> bool {
+        let mut entries = self.entries.iter();
+        entries.any(|e| matches!(e.standing, Standing::Failed(_)))
+    }
+
     /// Whether nothing is left that could ever start.
     pub(crate) fn is_over(&self) -> bool {
         self.entries

@@ -75,7 +75,7 @@ pub struct Args {
     cost: Work,
 
     /// Print the cost profile of the library instead of writing anything
-    #[arg(long)]
+    #[arg(long, conflicts_with = "out_dir")]
     inspect: bool,
 
     #[command(flatten)]

@@ -116,7 +116,7 @@ pub struct Args {
     pub no_isolate: bool,
 
     /// Print for each rule whether it is a local edit, or why not, and exit
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["input", "plan", "rows", "shard", "shards", "out_dir", "keep", "smiles_column", "profile"])]
     pub explain_rules: bool,
 
     /// With --explain: the row of the library to explain, from 0
@@ -125,12 +125,12 @@ pub struct Args {
 
     /// Print for --row what each rule finds in it and makes of it: sites, masked, capped, route, products, and why one was
     /// rejected; writes no table
-    #[arg(long, requires = "row")]
+    #[arg(long, requires = "row", conflicts_with_all = ["out_dir", "keep", "profile"])]
     pub explain: bool,
 
     /// Write this row, the rules and what they make of it as a test case into --out-dir: parents.tsv, rules.yaml,
     /// command.txt, expected.tsv
-    #[arg(long, value_name = "ROW", conflicts_with_all = ["rows", "shard", "shards", "explain", "explain_rules"])]
+    #[arg(long, value_name = "ROW", conflicts_with_all = ["rows", "shard", "shards", "explain", "explain_rules", "keep", "profile"])]
     pub dump_case: Option<u64>,
 
     /// Log the time per stage at the end (it is always in the sidecar)

@@ -101,6 +101,9 @@ pub struct Verdict {
     failures: Vec<Failure>,
     memory_limit_bytes: u64,
     peak_rss_bytes: u64,
+    peak_reserved_bytes: u64,
+    /// Resident bytes that no reservation accounts for, the most that was seen.
+    residual_bytes: u64,
     /// Bytes written to spill files.
     pub spill_bytes: u64,
 }
@@ -125,6 +128,8 @@ impl Verdict {
             failures: Vec::new(),
             memory_limit_bytes: 0,
             peak_rss_bytes: 0,
+            peak_reserved_bytes: 0,
+            residual_bytes: 0,
             spill_bytes: 0,
         }
     }
@@ -177,8 +182,11 @@ impl Verdict {
     }
 
     pub(crate) fn close(&mut self, budget: &Budget) {
-        self.memory_limit_bytes = budget.limit().bytes();
-        self.peak_rss_bytes = budget.peak_rss_bytes();
+        let memory = budget.figures();
+        self.memory_limit_bytes = memory.limit.0;
+        self.peak_rss_bytes = memory.peak_rss.0;
+        self.peak_reserved_bytes = memory.peak_reserved.0;
+        self.residual_bytes = memory.residual.0;
     }
 
     /// One sentence for people, or `None` for a valid table.

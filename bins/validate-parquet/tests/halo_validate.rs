@@ -512,6 +512,8 @@ fn many_keys_in_little_memory() {
             verdict.stderr
         );
         let peak = verdict.json["peak_rss_bytes"].as_u64().unwrap();
+        let residual = verdict.json["residual_bytes"].as_u64().unwrap();
+        assert!(residual > 0 && residual < peak, "{residual} of {peak}");
         assert!(
             peak <= verdict.json["memory_limit_bytes"].as_u64().unwrap(),
             "{peak}"

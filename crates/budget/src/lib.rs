@@ -27,5 +27,5 @@ mod spill;
 pub use allocator::{release_idle_pages, touch};
 pub use bytes::{ByteSize, MemoryLimit, SizeError};
 pub use pool::{OutOfBudget, Pool, Reservation};
-pub use process::{Budget, BudgetError, slack};
+pub use process::{Budget, BudgetError, MemoryFigures, slack};
 pub use spill::{SpillDir, SpillError, SpillFile, in_memory};

@@ -1,5 +1,6 @@
 //! The promise of the whole process: a memory limit, and the pool that is left of it.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -28,6 +29,29 @@ pub struct Budget {
     /// Resident bytes at the start.
     start_bytes: u64,
     max_residual: Arc<AtomicU64>,
+}
+
+/// What became of the promise, for a sidecar or a verdict. `Display` is the line for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryFigures {
+    /// The promise.
+    pub limit: ByteSize,
+    /// Peak resident set (`VmHWM`).
+    pub peak_rss: ByteSize,
+    /// Most that was reserved at once.
+    pub peak_reserved: ByteSize,
+    /// Resident bytes that no reservation accounts for, the most that was seen.
+    pub residual: ByteSize,
+}
+
+impl fmt::Display for MemoryFigures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "memory: peak {:#} of {:#}; reserved at most {:#}; residual (RSS minus reserved) at most {:#}",
+            self.peak_rss, self.limit, self.peak_reserved, self.residual,
+        )
+    }
 }
 
 /// Why a process cannot start under its limit.
@@ -113,6 +137,20 @@ impl Budget {
     #[must_use]
     pub fn max_residual(&self) -> u64 {
         self.max_residual.load(Ordering::Relaxed)
+    }
+
+    /// The figures so far, logged (`-v`); for the end of the process's work.
+    #[must_use]
+    pub fn figures(&self) -> MemoryFigures {
+        self.observe();
+        let figures = MemoryFigures {
+            limit: ByteSize(self.limit.bytes()),
+            peak_rss: ByteSize(self.peak_rss_bytes()),
+            peak_reserved: ByteSize(self.pool.peak()),
+            residual: ByteSize(self.max_residual()),
+        };
+        tracing::debug!("{figures}");
+        figures
     }
 
     /// Peak resident set of the process so far (`VmHWM`).

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
+use halocline_budget::Budget;
 use halocline_budget::publish::{self, PublishError};
-use halocline_budget::{Budget, ByteSize};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
@@ -182,18 +182,11 @@ impl Sidecar {
 
     /// Fills in the memory figures and the process's CPU and wall time; call it last.
     pub fn close(&mut self, budget: &Budget, times: &StageTimer) {
-        budget.observe();
-        self.memory_limit_bytes = budget.limit().bytes();
-        self.peak_rss_bytes = budget.peak_rss_bytes();
-        self.peak_reserved_bytes = budget.pool().peak();
-        self.residual_bytes = budget.max_residual();
-        tracing::debug!(
-            "memory: peak {:#} of {:#}; reserved at most {:#}; residual (RSS minus reserved) at most {:#}",
-            ByteSize(self.peak_rss_bytes),
-            ByteSize(self.memory_limit_bytes),
-            ByteSize(self.peak_reserved_bytes),
-            ByteSize(self.residual_bytes),
-        );
+        let memory = budget.figures();
+        self.memory_limit_bytes = memory.limit.0;
+        self.peak_rss_bytes = memory.peak_rss.0;
+        self.peak_reserved_bytes = memory.peak_reserved.0;
+        self.residual_bytes = memory.residual.0;
         self.cpu_seconds = seconds(cpu_time(ClockId::ProcessCPUTime));
         self.wall_seconds = seconds(times.wall());
         self.stages = times.stages();

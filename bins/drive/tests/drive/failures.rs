@@ -62,6 +62,29 @@ fn broken_data_is_not_retried_and_is_said() {
 }
 
 #[test]
+fn a_record_that_cannot_be_removed_costs_its_job_and_no_other() {
+    let bench = bench();
+    // A folder in its place: it is no record, and no file that can be removed.
+    let record = bench.path("results/work/jobs/split_library/lipid-1X.json");
+    std::fs::create_dir_all(record.join("x")).unwrap();
+    let text = bench.expect(2, "run --retries 0 --cores 4");
+    assert!(
+        text.contains("split_library/lipid-1X: cannot remove `"),
+        "{text}"
+    );
+    assert!(text.contains("blocked"), "{text}");
+    let calls = bench.calls();
+    let count = |part: &str| calls.iter().filter(|c| c.contains(part)).count();
+    assert_eq!(count("plans/lipid"), 0);
+    assert_eq!(count("halo-report"), 1, "the rest was done");
+    std::fs::remove_dir_all(&record).unwrap();
+    let text = bench.expect(0, "run --cores 4");
+    assert!(text.contains("complete: 45 results"), "{text}");
+    let again = bench.calls()[calls.len()..].to_vec();
+    assert!(again.iter().all(|c| !c.contains("aa_peptide")), "{again:?}");
+}
+
+#[test]
 fn stop_on_error_starts_nothing_new() {
     let bench = bench();
     bench.set("fail", "halo-split 2\n");
