@@ -44,6 +44,9 @@ const EXTRA: &[&str] = &[
     "N[C@H]1CC2(C1)C[C@H](CO)C2",
     "OC[C@H]1CC2(C1)C[C@@H](CO)C2",
     "O[C@H]1[C@@H]2C[C@@H]3C[C@H](C2)C[C@H]1C3",
+    // Cages whose atoms are not told apart, though no symmetry exchanges them.
+    "C12C3(C4C1C1C3C3C5C(C4C12)C1C5C13)C(=O)O",
+    "C12(C3C4C5C6C7C1C(C3C5C76)C24)CN",
     // Aromatic only next to a carbonyl.
     "Cn1ccccc1=O",
     "Cc1cc(=O)oc(C)c1",

@@ -42,7 +42,12 @@ pub struct Args {
     shards_from: Option<PathBuf>,
 
     /// File name of the table in each shard's folder, e.g. FG_PHENOL_OH__OH__TO__OMe.parquet
-    #[arg(long, value_name = "NAME", requires = "shards_from")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "shards_from",
+        conflicts_with = "shards"
+    )]
     table: Option<PathBuf>,
 
     /// The merged table; its sidecar is written beside it as FILE.stats.json

@@ -62,7 +62,8 @@ pub struct Args {
         long,
         value_name = "A,B,C",
         value_delimiter = ',',
-        requires = "partition_by"
+        requires = "partition_by",
+        conflicts_with = "inspect"
     )]
     partitions: Vec<String>,
 

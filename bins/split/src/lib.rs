@@ -18,6 +18,7 @@ mod parquet_input;
 pub mod profile;
 mod text_input;
 
+use anyhow::ensure;
 use halocline_budget::Budget;
 use halocline_cli::refuse_overwrite;
 use halocline_cli::sidecar::StageTimer;
@@ -39,6 +40,11 @@ pub fn run(args: Args) -> anyhow::Result<String> {
     let config = Config::new(args)?;
     let budget = Budget::start(limit, LEAST_POOL_BYTES)?;
     let kind = file_kind(&config.input, config.format)?;
+    ensure!(
+        kind != FileKind::Parquet || config.format.is_none(),
+        "`{}` is Parquet: --format is for text",
+        config.input.display()
+    );
     let job = Job {
         config: &config,
         budget: &budget,

@@ -107,6 +107,11 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub max_products: u64,
 
+    /// Bytes of a SMILES past which its row is rejected unread. With more than 6000, --memory-limit is not kept for the rows
+    /// that this lets pass: how much RDKit takes for them is not known
+    #[arg(long, value_name = "N", default_value_t = halocline_chem::MAX_SMILES_BYTES, value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_smiles_bytes: u64,
+
     /// Seconds for one parent past which it is rejected, or `none`; of 68,000 natural products none takes a second
     #[arg(long, value_name = "SECONDS", default_value = "600")]
     pub row_timeout: RowTimeout,
@@ -232,6 +237,11 @@ impl TryFrom<Args> for Config {
 
     fn try_from(args: Args) -> anyhow::Result<Self> {
         ensure!(args.depth >= 1, "--depth 0 makes nothing; the least is 1");
+        // clap drops a `requires` whose argument conflicts with another one that is there.
+        ensure!(
+            args.row.is_none() || args.explain,
+            "--row says which row --explain explains; it goes with --explain"
+        );
         let file = RuleFile::load(&args.rules)?;
         let reactions = match (&args.class, args.rule.is_empty()) {
             (Some(class), true) => file.for_class(class, args.depth)?,
@@ -264,6 +274,7 @@ impl TryFrom<Args> for Config {
         );
         let mut chemistry = Options {
             max_products: args.max_products,
+            max_smiles_bytes: args.max_smiles_bytes,
             row_timeout: args.row_timeout.0,
             engine: if args.engine == "full" {
                 Engine::Full

@@ -97,7 +97,11 @@ pub(crate) fn explain(config: &Config, row: u64, out: &mut dyn Write) -> anyhow:
         None => writeln!(text, "SMILES is null: rejected at stage parse")?,
         Some(smiles) => {
             writeln!(text, "{smiles}")?;
-            if let Some(rejected) = describe(config, smiles, &mut text)? {
+            let rejected = match config.quarantine.get(&row) {
+                Some(known) => Some(format!("{}: {}", known.stage().name(), known.reason)),
+                None => describe(config, smiles, &mut text)?,
+            };
+            if let Some(rejected) = rejected {
                 writeln!(text, "rejected whole at stage {rejected}")?;
             }
         }
@@ -254,6 +258,15 @@ pub(crate) fn dump_case(config: &Config, row: u64, dir: &Path) -> anyhow::Result
         !smiles.contains(['\t', '\n', '\r']),
         "row {row} holds a tab or a line break and does not fit a case's table"
     );
+    // First: where it cannot be had, nothing is left behind.
+    let expected = match config.quarantine.get(&row) {
+        Some(known) => format!(
+            "{EXPECTED_HEADER}rejected\t-\t-\t{}\t{}\n",
+            known.stage().name(),
+            known.reason
+        ),
+        None => expected(config, &smiles)?,
+    };
     fs_err::create_dir_all(dir)?;
     let write = |name: &str, text: &str| -> anyhow::Result<()> {
         publish::write_bytes(dir.join(name), text.as_bytes())?;
@@ -270,14 +283,21 @@ pub(crate) fn dump_case(config: &Config, row: u64, dir: &Path) -> anyhow::Result
     }
     writeln!(command, "--depth\n{}", config.depth)?;
     writeln!(command, "--max-products\n{}", config.chemistry.max_products)?;
+    writeln!(
+        command,
+        "--max-smiles-bytes\n{}",
+        config.chemistry.max_smiles_bytes
+    )?;
     let timeout = config.chemistry.row_timeout;
     let timeout = timeout.map_or("none".to_owned(), |limit| limit.as_secs_f64().to_string());
     writeln!(command, "--row-timeout\n{timeout}")?;
     write("command.txt", &command)?;
-    write("expected.tsv", &expected(config, &smiles)?)?;
+    write("expected.tsv", &expected)?;
     tracing::info!("{} holds row {row} as a test case", dir.display());
     Ok(())
 }
+
+const EXPECTED_HEADER: &str = "what\trule\tsite\tatoms or stage\tsmiles or reason\n";
 
 /// Products and rejects of a case, a line each: rule, site, atoms, SMILES; or rule, site, stage, reason behind `rejected`.
 fn expected(config: &Config, smiles: &str) -> anyhow::Result<String> {
@@ -296,7 +316,7 @@ fn expected(config: &Config, smiles: &str) -> anyhow::Result<String> {
             );
         }
     }
-    let mut text = String::from("what\trule\tsite\tatoms or stage\tsmiles or reason\n");
+    let mut text = String::from(EXPECTED_HEADER);
     let id = |r: u16| config.reactions[usize::from(r)].id.as_str();
     let mut seen = std::collections::BTreeSet::new();
     for (path, site, atoms, product) in &ran.products {

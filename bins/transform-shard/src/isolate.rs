@@ -23,6 +23,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use halocline_chem::Stage;
 use halocline_cli::Outcome;
 use rustix::fs::MemfdFlags;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
@@ -52,6 +53,17 @@ pub(crate) struct Quarantined {
     /// It did not end, rather than ending the process.
     pub hung: bool,
     pub reason: String,
+}
+
+impl Quarantined {
+    /// The stage at which the row is rejected.
+    pub(crate) fn stage(&self) -> Stage {
+        if self.hung {
+            Stage::Limit
+        } else {
+            Stage::Crash
+        }
+    }
 }
 
 /// What a worker is told.
@@ -126,11 +138,17 @@ pub(crate) fn supervise(
     let mut unexplained = 0;
     loop {
         let end = watch.run(&quarantine, None)?;
-        if let (Some(row), End::Died { signal, .. }) = (only, &end) {
-            bail!("RDKit ends the process on row {row}: {}", name(*signal));
-        }
-        if let (Some(row), End::Hung { .. }) = (only, &end) {
-            bail!("{}", watch.hung(row).reason);
+        if let Some(row) = only
+            && !matches!(end, End::Code(_))
+        {
+            if !quarantine.is_empty() {
+                bail!("the worker process ended on row {row}, which it need not have touched");
+            }
+            quarantine.push(match end {
+                End::Died { signal, .. } => kills(row, signal),
+                _ => watch.hung(row),
+            });
+            continue;
         }
         let (first, last) = match end {
             End::Code(code) => return Ok(Outcome::Child(code)),
@@ -175,6 +193,16 @@ pub(crate) fn supervise(
                 "more than {MOST_QUARANTINED} molecules kill or hang RDKit: something else is wrong than the molecules"
             );
         }
+    }
+}
+
+fn kills(row: u64, signal: i32) -> Quarantined {
+    let signal = name(signal);
+    tracing::warn!("row {row} kills the worker process ({signal}); it is quarantined");
+    Quarantined {
+        row,
+        hung: false,
+        reason: format!("RDKit ends the process on it: {signal}"),
     }
 }
 
@@ -228,15 +256,7 @@ impl Watch {
                             list(&rows)
                         );
                     };
-                    tracing::warn!(
-                        "row {row} kills the worker process ({}); it is quarantined",
-                        name(signal)
-                    );
-                    Quarantined {
-                        row,
-                        hung: false,
-                        reason: format!("RDKit ends the process on it: {}", name(signal)),
-                    }
+                    kills(row, signal)
                 }
             };
             next = found.row + 1;

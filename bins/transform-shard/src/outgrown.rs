@@ -29,6 +29,14 @@ pub(crate) struct Outgrown {
 
 impl std::fmt::Display for Outgrown {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.products == 0 {
+            return write!(
+                f,
+                "row {} has a SMILES so long that RDKit needs {:#} for it",
+                self.row,
+                ByteSize(self.bytes)
+            );
+        }
         write!(
             f,
             "row {} gives about {} products, which need {:#} at once",

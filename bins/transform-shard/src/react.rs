@@ -199,11 +199,7 @@ fn attempt(parents: &Parents, job: &Job<'_>, bytes: u64) -> anyhow::Result<Resul
                     Some(known) => Reject {
                         parent: failure.row,
                         reaction: None,
-                        stage: if known.hung {
-                            Stage::Limit
-                        } else {
-                            Stage::Crash
-                        },
+                        stage: known.stage(),
                         site: None,
                         reason: known.reason.clone(),
                     },

@@ -124,8 +124,11 @@ pub(crate) fn key(config: &Config, rows: &Range<u64>) -> String {
         rows.start, rows.end, config.depth
     ));
     add(&format!(
-        "{} {:?} {:?}",
-        config.chemistry.max_products, config.chemistry.row_timeout, config.chemistry.engine
+        "{} {} {:?} {:?}",
+        config.chemistry.max_products,
+        config.chemistry.max_smiles_bytes,
+        config.chemistry.row_timeout,
+        config.chemistry.engine
     ));
     config.reactions.iter().for_each(|r| add(&r.fingerprint));
     config.keep.iter().for_each(|k| add(k));

@@ -12,6 +12,11 @@ use std::time::{Duration, Instant};
 
 use common::*;
 
+/// What lets a killer pass.
+fn long() -> [OsString; 2] {
+    args!["--max-smiles-bytes", "200000"]
+}
+
 fn killer() -> String {
     format!("C1{}C1", "C".repeat(99_998))
 }
@@ -24,6 +29,7 @@ fn args_of(input: &Path, out: &Path, threads: &str) -> Vec<OsString> {
     let mut args = polyphenols(input, out);
     args.extend(args!["--threads", threads, "--memory-limit", "256MiB"]);
     args.extend(args!["--row-timeout", "1"]);
+    args.extend(long());
     args
 }
 
@@ -140,6 +146,49 @@ fn a_row_past_the_product_budget_is_rejected_whole_and_the_shard_completes() {
 }
 
 #[test]
+fn a_text_that_no_molecule_has_is_rejected_unread_and_a_long_one_is_weighed() {
+    let dir = tempfile::tempdir().unwrap();
+    let input = dir.path().join("l.parquet");
+    let long = |n: usize| format!("Oc1ccccc1{}", "C".repeat(n));
+    library(
+        &input,
+        &["Oc1ccccc1".to_owned(), killer(), long(8_000_000), long(300)],
+    );
+    let out = dir.path().join("out");
+    let mut args = args_of(&input, &out, "2");
+    args.truncate(args.len() - self::long().len());
+    done(&args);
+    let found = rejects(&out);
+    let said: Vec<_> = found
+        .iter()
+        .map(|r| (r.row, r.stage.as_str(), r.reason.as_str()))
+        .collect();
+    let reason = "more than 6000 bytes of SMILES (--max-smiles-bytes)";
+    assert_eq!(said, [(1, "limit", reason), (2, "limit", reason)]);
+    // 5,000 bytes are 75 MB.
+    library(&input, &[long(4_991)]);
+    let out = dir.path().join("weighed");
+    let said = fails(&job(
+        &input,
+        &transforms(),
+        &out,
+        &args![
+            "--rule",
+            OME,
+            "--memory-limit",
+            "128MiB",
+            "--row-timeout",
+            "1"
+        ],
+    ));
+    assert!(
+        said.contains("row 0 has a SMILES so long that RDKit needs 71.5 MiB for it")
+            && said.contains("would do"),
+        "{said}"
+    );
+}
+
+#[test]
 fn many_killers_cost_a_sweep_not_a_pass_each() {
     let dir = tempfile::tempdir().unwrap();
     let mut rows = of_class("polyphenol", 100);
@@ -176,7 +225,14 @@ fn a_batch_of_shards_completes_around_a_killer() {
         &plan_path,
         &transforms(),
         &out,
-        &args!["--shards", "0..3", "--rule", OME],
+        &args![
+            "--shards",
+            "0..3",
+            "--rule",
+            OME,
+            "--max-smiles-bytes",
+            "200000"
+        ],
     ));
     assert!(out.join("manifest.json").is_file());
     let rows = rejects(&out.join("shard-00001"));
@@ -211,10 +267,13 @@ fn explaining_a_killer_says_so() {
     let input = dir.path().join("l.parquet");
     library(&input, &["Oc1ccccc1".to_owned(), killer(), hanger()]);
     for (row, word) in [
-        ("1", "RDKit ends the process on row 1: SIG"),
-        ("2", "no end within 1 s"),
+        (
+            "1",
+            "rejected whole at stage crash: RDKit ends the process on it: SIG",
+        ),
+        ("2", "rejected whole at stage limit: no end within 1 s"),
     ] {
-        let said = fails(&args![
+        let said = done(&args![
             "--input",
             input,
             "--rules",
@@ -225,10 +284,23 @@ fn explaining_a_killer_says_so() {
             row,
             "--explain",
             "--row-timeout",
-            "1"
+            "1",
+            "--max-smiles-bytes",
+            "200000"
         ]);
         assert!(said.contains(word), "{said}");
     }
+    // And as a case, which holds what a run over the table says.
+    let case = dir.path().join("case");
+    let mut args = job(&input, &transforms(), &case, &args!["--rule", OME]);
+    args.extend(args!["--dump-case", "2", "--row-timeout", "1", "-q"]);
+    args.extend(long());
+    done(&args);
+    let expected = std::fs::read_to_string(case.join("expected.tsv")).unwrap();
+    let rejected =
+        "rejected\t-\t-\tlimit\tno end within 1 s inside one call of RDKit (--row-timeout)";
+    assert_eq!(expected.lines().nth(1), Some(rejected), "{expected}");
+    assert_eq!(expected.lines().count(), 2, "{expected}");
 }
 
 /// Process ids of the children of a process.

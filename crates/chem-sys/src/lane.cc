@@ -5,6 +5,7 @@
 #include <GraphMol/StereoGroup.h>
 
 #include <algorithm>
+#include <map>
 #include <utility>
 #include <vector>
 
@@ -44,6 +45,7 @@ bool is_stereo_of_rings(const Atom &atom) {
 
 static constexpr size_t kMacrocycle = 9;
 static constexpr size_t kManyFused = 7;
+static constexpr size_t kManyAlike = 5;
 
 bool has_fragile_aromaticity(const RDKit::ROMol &mol) {
   // An atom with four neighbours keeps a ring from being aromatic, whatever the others are. What RDKit calls sp3 may have a
@@ -82,6 +84,24 @@ bool has_fragile_aromaticity(const RDKit::ROMol &mol) {
   return aromatic >= kManyFused || std::adjacent_find(pairs.begin(), pairs.end()) != pairs.end();
 }
 
+bool is_cage(const RDKit::ROMol &mol) {
+  const auto &info = *mol.getRingInfo();
+  std::map<std::pair<int, unsigned>, size_t> alike;
+  for (const auto *atom : mol.atoms()) {
+    if (atom->getIsAromatic() || info.numAtomRings(atom->getIdx()) < 3) {
+      continue;
+    }
+    size_t of_rings = 0;
+    for (const auto *bond : mol.atomBonds(atom)) {
+      of_rings += info.numBondRings(bond->getIdx()) > 0 ? 1 : 0;
+    }
+    if (of_rings >= 3 && ++alike[{atom->getAtomicNum(), atom->getDegree()}] >= kManyAlike) {
+      return true;
+    }
+  }
+  return false;
+}
+
 namespace {
 
 // A single bond between two double bonds that can have stereo carries one direction for both. Which of them `runReactants`
@@ -112,7 +132,7 @@ EditLane lane_of(const RDKit::ROMol &mol, const std::string &text) {
   if (text.find_first_of(" \t.") != std::string::npos) {
     return EditLane::kNone;
   }
-  if (!mol.getStereoGroups().empty() || mol.getNumConformers() != 0 || has_fragile_aromaticity(mol)) {
+  if (!mol.getStereoGroups().empty() || mol.getNumConformers() != 0 || has_fragile_aromaticity(mol) || is_cage(mol)) {
     return EditLane::kNone;
   }
   EditLane lane = EditLane::kFlat;

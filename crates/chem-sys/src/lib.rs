@@ -31,6 +31,8 @@ pub mod ffi {
     struct KernelOptions {
         /// Products of one parent past which the parent is rejected whole.
         max_products: u64,
+        /// Bytes of a SMILES past which it is rejected unread.
+        max_smiles_bytes: u64,
         /// Wall-clock milliseconds for one parent past which it is rejected whole; 0 is no limit.
         row_timeout_ms: u64,
         /// `false` sends every site through `runReactants` and a full sanitise.

@@ -44,6 +44,7 @@ void Columns::clear() {
 
 KernelState::KernelState(rust::Slice<const ReactionText> texts, const KernelOptions &options)
     : max_products_(options.max_products),
+      max_smiles_bytes_(options.max_smiles_bytes),
       row_timeout_ms_(options.row_timeout_ms),
       local_edits_(options.local_edits && lane_is_proved()),
       trusted_input_(options.trusted_input) {
@@ -121,10 +122,24 @@ void KernelState::rewind(const Mark &mark) {
   counts_ = mark.counts;
 }
 
+// What RDKit holds while it ranks and writes a long molecule grows with the square of its text: 8 and 25 MB for chains of 2,000
+// and 3,000 carbons, 52 MB for 8,000 bytes of phenols (2026-11), which takes 10 to 30 s. Texts longer than `kPlainText`, to
+// which every thread's memory is cut, are weighed before they are read; those that only `--max-smiles-bytes` lets pass are not:
+// a weight of gigabytes would end every run.
+static constexpr size_t kPlainText = 1500;
+static constexpr size_t kWeighedText = 6000;
+static constexpr uint64_t kBytesPerSquare = 3;
+
+static uint64_t molecule_bytes_of(const std::string &smiles) {
+  const uint64_t size = smiles.size();
+  return size > kPlainText && size <= kWeighedText ? kBytesPerSquare * size * size : 0;
+}
+
 void KernelState::run_row(uint32_t row, const std::string &smiles, uint32_t depth) {
   take_log();
   row_start_ = std::chrono::steady_clock::now();
   product_bytes_ = 0;
+  molecule_bytes_ = molecule_bytes_of(smiles);
   note_.at(first_row_ + row, row_start_);
   found_.clear();
   index_.clear();
@@ -132,6 +147,10 @@ void KernelState::run_row(uint32_t row, const std::string &smiles, uint32_t dept
   const Mark before = mark();
   Stage stage = Stage::kParse;
   try {
+    if (smiles.size() > max_smiles_bytes_) {
+      throw BudgetSpent("more than " + std::to_string(max_smiles_bytes_) + " bytes of SMILES (--max-smiles-bytes)");
+    }
+    check_budget(row, 0, 1);
     const Text text(smiles, trusted_input_);
     if (skips_parse(text)) {
       return;
@@ -189,9 +208,9 @@ void KernelState::check_budget(uint32_t row, uint64_t products, double done) {
   if (products > max_products_) {
     throw BudgetSpent("more than " + std::to_string(max_products_) + " products of one parent (--max-products)");
   }
-  if (product_bytes_ > max_product_bytes_) {
+  if (product_bytes_ + molecule_bytes_ > max_product_bytes_) {
     const auto in_all = [done](uint64_t so_far) { return static_cast<uint64_t>(static_cast<double>(so_far) / done); };
-    overrun = {row, in_all(products), in_all(product_bytes_)};
+    overrun = {row, in_all(products), in_all(product_bytes_) + molecule_bytes_};
     throw Outgrown();
   }
   if (row_timeout_ms_ != 0 && std::chrono::steady_clock::now() - row_start_ > std::chrono::milliseconds(row_timeout_ms_)) {

@@ -119,9 +119,11 @@ class KernelState {
   std::vector<size_t> num_looking_;    // and of that one, how many do
   std::vector<uint64_t> counts_;
   uint64_t max_products_;
+  uint64_t max_smiles_bytes_;
   uint64_t row_timeout_ms_;
   uint64_t max_product_bytes_ = UINT64_MAX;
-  uint64_t product_bytes_ = 0;  // of the row at hand
+  uint64_t product_bytes_ = 0;   // of the row at hand
+  uint64_t molecule_bytes_ = 0;  // and of RDKit's molecule, where that is much
   bool local_edits_;
   bool trusted_input_;
   std::chrono::steady_clock::time_point row_start_;

@@ -57,6 +57,8 @@ pub enum Engine {
 pub struct Options {
     /// Products of one parent past which that parent is rejected whole.
     pub max_products: u64,
+    /// Bytes of a SMILES past which it is rejected unread.
+    pub max_smiles_bytes: u64,
     /// Wall-clock time for one parent past which it is rejected whole; checked between products.
     pub row_timeout: Option<Duration>,
     /// Route of the products.
@@ -65,10 +67,15 @@ pub struct Options {
     pub trusted_input: bool,
 }
 
+/// [`Options::max_smiles_bytes`] unless told otherwise: of longer ones it is not known how much memory RDKit takes. The
+/// longest of COCONUT has under 2,000.
+pub const MAX_SMILES_BYTES: u64 = 6000;
+
 impl Default for Options {
     fn default() -> Self {
         Self {
             max_products: 1_000_000,
+            max_smiles_bytes: MAX_SMILES_BYTES,
             row_timeout: None,
             engine: Engine::Auto,
             trusted_input: false,
@@ -139,6 +146,7 @@ impl Kernel {
         ffi::silence_rdkit();
         let native = ffi::KernelOptions {
             max_products: options.max_products,
+            max_smiles_bytes: options.max_smiles_bytes,
             row_timeout_ms: options.row_timeout.map_or(0, |limit| {
                 u64::try_from(limit.as_millis()).unwrap_or(u64::MAX).max(1)
             }),
