@@ -480,4 +480,44 @@ fn inspect_prints_a_profile_and_writes_nothing() {
         assert!(printed.contains(word), "{word}: {printed}");
     }
     assert!(std::fs::read_dir(dir.path()).unwrap().next().is_none());
+
+    // The shards are those that splitting makes, and the figures are theirs.
+    let split = Command::new(env!("CARGO_BIN_EXE_halo-split"))
+        .args([&data("np_700.tsv"), "--shards", "8", "-q", "--out-dir"])
+        .arg(dir.path())
+        .status()
+        .unwrap();
+    assert!(split.success());
+    let plan = std::fs::read(dir.path().join("plan.json")).unwrap();
+    let plan: serde_json::Value = serde_json::from_slice(&plan).unwrap();
+    let shards = plan["shards"].as_array().unwrap();
+    let (_, table) = printed.split_once("\nshards\n").unwrap();
+    let lines: Vec<Vec<&str>> = table
+        .lines()
+        .skip(1)
+        .map_while(|line| (!line.is_empty()).then(|| line.split_whitespace().collect()))
+        .collect();
+    assert_eq!((lines.len(), shards.len()), (8, 8));
+    let total: f64 = shards.iter().map(|s| s["cost"].as_f64().unwrap()).sum();
+    let (mut products, mut largest) = (0, 0.0_f64);
+    for (line, shard) in lines.iter().zip(shards) {
+        let (start, end) = (
+            shard["start"].as_u64().unwrap(),
+            shard["end"].as_u64().unwrap(),
+        );
+        assert_eq!(line[1], format!("{start}..{end}"));
+        assert_eq!(line[2].parse::<u64>().unwrap(), end - start);
+        products += line[3].parse::<u64>().unwrap();
+        let share = shard["cost"].as_f64().unwrap() * 8.0 / total;
+        assert_eq!(line[4], format!("{share:.3}x"));
+        largest = largest.max(share);
+    }
+    assert!(
+        printed.contains(&format!("products  about {products} ")),
+        "{printed}"
+    );
+    assert!(
+        printed.contains(&format!("equal cost {largest:>8.3}\n")),
+        "{printed}"
+    );
 }

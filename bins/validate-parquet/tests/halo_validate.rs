@@ -281,6 +281,70 @@ fn damage_to_the_file() {
     );
 }
 
+/// A page header in Thrift's compact protocol, up to its checksum: page type, size, compressed size, CRC, as fields 1 to 4.
+fn without_crc(header: &[u8]) -> (Vec<u8>, usize) {
+    let varint = |at: usize| {
+        let length = header[at..].iter().take_while(|b| **b & 0x80 != 0).count() + 1;
+        (header[at..at + length].to_vec(), at + length)
+    };
+    let mut at = 0;
+    let mut fields = Vec::new();
+    for _ in 0..4 {
+        assert_eq!(header[at], 0x15, "the next field, an i32");
+        let (value, next) = varint(at + 1);
+        fields.push(value);
+        at = next;
+    }
+    // The field behind the checksum is one further away now. What is missing in length, longer forms of the numbers make up.
+    let mut missing = 1 + fields.pop().unwrap().len();
+    let mut out = Vec::new();
+    for mut value in fields {
+        out.push(0x15);
+        while missing > 0 && value.len() < 5 {
+            *value.last_mut().unwrap() |= 0x80;
+            value.push(0);
+            missing -= 1;
+        }
+        out.extend(value);
+    }
+    assert_eq!(missing, 0);
+    out.push(header[at] + 0x10);
+    assert_eq!(out.len(), at + 1);
+    (out, at + 1)
+}
+
+#[test]
+fn pages_without_a_checksum_or_with_a_broken_header() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = table(dir.path(), &rows(9000));
+    std::fs::remove_file(Sidecar::path_for(&path)).unwrap();
+    let good = std::fs::read(&path).unwrap();
+    assert_eq!(validate(&path, &[]).exit, 0);
+    let group = TableReader::open(&path)
+        .unwrap()
+        .row_group_metadata(0)
+        .unwrap();
+    let page = group.column(0).byte_range().0 as usize;
+    let (header, length) = without_crc(&good[page..]);
+    let mut bad = good.clone();
+    bad[page..page + length].copy_from_slice(&header);
+    std::fs::write(&path, &bad).unwrap();
+    let verdict = validate(&path, &[]);
+    assert_eq!((verdict.exit, verdict.codes()), (1, vec!["crc_missing"]));
+    assert_eq!(verdict.json["failures"][0]["count"], 1);
+    assert_eq!(verdict.json["checks"]["checksums"], "failed");
+    let mut bad = good;
+    bad[page..page + 4].fill(0xff);
+    std::fs::write(&path, &bad).unwrap();
+    let verdict = validate(&path, &[]);
+    assert!(
+        verdict.codes().contains(&"page_header"),
+        "{:?}",
+        verdict.codes()
+    );
+    assert!(verdict.stderr.contains("row group 0"), "{}", verdict.stderr);
+}
+
 #[test]
 fn every_flipped_bit_is_found_with_its_sidecar() {
     let dir = tempfile::tempdir().unwrap();
