@@ -33,7 +33,9 @@ pub fn read(path: &Path, format: Format) -> Result<Table, halocline_table::Table
                     .map(|i| fields.get(i).to_owned())
                     .collect()),
             },
-            Record::Rejected { line, reason, text } => {
+            Record::Rejected {
+                line, reason, text, ..
+            } => {
                 // 1,000 bytes of which each may have become the three of a replacement character.
                 assert!(text.len() <= 3000, "an excerpt of {} bytes", text.len());
                 Owned {
@@ -46,7 +48,7 @@ pub fn read(path: &Path, format: Format) -> Result<Table, halocline_table::Table
     Ok(Some((columns, reader.smiles_column(), records)))
 }
 
-/// What should come out of `text`.
+/// What should come out of `text`; `None` also where a quote of a CSV file is open at its end.
 #[must_use]
 pub fn expected(text: &[u8], format: Format) -> Table {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
@@ -146,6 +148,15 @@ fn record(line: u64, fields: &[&[u8]], expected: usize, smiles: usize) -> Owned 
 }
 
 fn csv(text: &[u8]) -> Table {
+    // What stands behind an open quote is no record of its own.
+    let count = |text: &[u8]| {
+        let mut reader = csv::ReaderBuilder::new();
+        let reader = reader.has_headers(false).flexible(true).from_reader(text);
+        reader.into_byte_records().count()
+    };
+    if count(&[text, b"\nbehind"].concat()) == count(text) {
+        return None;
+    }
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use halocline_plan::fingerprint::{Stamp, of_file};
-use halocline_plan::{Job, JobTable};
+use halocline_plan::{Job, JobTable, record_path};
 
 use crate::manifest::Manifest;
-use crate::record::{Record, aside, record_path};
+use crate::record::{Record, aside};
 
 /// Whether a job is complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,8 +57,12 @@ impl<'a> Checker<'a> {
         }
         let path = record_path(&self.table.results, &job.id);
         let mut state = self.state_at(&path, job);
-        if state != State::Complete && self.state_at(&aside(&path), job) == State::Complete {
-            state = State::Complete;
+        if state != State::Complete {
+            let set_aside = self.state_at(&aside(&path), job);
+            let says_more = matches!(set_aside, State::Stale(_)) && !path.exists();
+            if set_aside == State::Complete || says_more {
+                state = set_aside;
+            }
         }
         self.known.insert(&job.id, state.clone());
         state

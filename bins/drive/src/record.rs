@@ -13,7 +13,7 @@ use halocline_budget::publish;
 use halocline_cli::Outcome;
 use halocline_cli::sidecar::Sidecar;
 use halocline_plan::fingerprint::{Stamp, of_file};
-use halocline_plan::{Job, JobTable, ShardTables};
+use halocline_plan::{Job, JobTable, ShardTables, record_path};
 use serde::{Deserialize, Serialize};
 
 use crate::args::RecordArgs;
@@ -50,17 +50,10 @@ impl Subject {
         }
     }
 
-    /// Where the record lies. Ids hold slashes and safe names only.
+    /// Where the record lies.
     pub(crate) fn path(&self) -> PathBuf {
         record_path(&self.results, &self.id)
     }
-}
-
-/// Where the record of a job lies.
-pub(crate) fn record_path(results: &str, id: &str) -> PathBuf {
-    Path::new(results)
-        .join("work/jobs")
-        .join(format!("{id}.json"))
 }
 
 /// Where a record is kept that does not hold now, but may again (a rule was edited back).

@@ -87,6 +87,11 @@ pub(crate) fn run(args: &RunArgs, budget: &Budget) -> anyhow::Result<Outcome> {
         ))?;
         return Ok(Outcome::Done);
     }
+    // Also of jobs that this run may not come to: the report believes what is recorded.
+    let mut checker = Checker::new(table, false);
+    for (job, _) in &work.jobs {
+        checker.settle(job)?;
+    }
     let before: Vec<Step> = work
         .targets
         .iter()
@@ -109,7 +114,7 @@ pub(crate) fn run(args: &RunArgs, budget: &Budget) -> anyhow::Result<Outcome> {
         spoken: Instant::now(),
         incomplete_report: false,
         own_failure: None,
-        broken: false,
+        may_be_damaged: false,
     };
     let busy = Busy::start();
     let outcome = run.all(&before);
@@ -128,8 +133,9 @@ pub(crate) fn run(args: &RunArgs, budget: &Budget) -> anyhow::Result<Outcome> {
 }
 
 /// Removes shard tables of complete results that are still there: an interruption came between a
-/// record and its removals, or a batch was made again for the sake of another table.
-fn release_leftovers(table: &JobTable) {
+/// record and its removals, or a batch was made again for the sake of another table (which Snakemake's run leaves to the next
+/// one's plan).
+pub(crate) fn release_leftovers(table: &JobTable) {
     let mut checker = Checker::new(table, false);
     for job in table.jobs.iter().filter(|j| j.step != Step::Report) {
         if !job.releases.is_empty() && checker.state(job) == State::Complete {
@@ -191,8 +197,8 @@ struct Run<'a> {
     incomplete_report: bool,
     /// What halo-drive itself could not do, of the first job that failed for it: not the job's fault.
     own_failure: Option<String>,
-    /// A job that reads what others made said that it broke a contract.
-    broken: bool,
+    /// A job that reads what others made failed.
+    may_be_damaged: bool,
 }
 
 /// Why a job's run came to nothing.
@@ -299,8 +305,8 @@ impl<'a> Run<'a> {
         if let Some(own) = &self.own_failure {
             bail!("{own}\nhint: {incomplete}; the same command runs them again, and only them");
         }
-        let damaged = if self.broken && !self.args.checksums {
-            "; with --checksums also those whose outputs were damaged since, which is what may have broken a contract"
+        let damaged = if self.may_be_damaged && !self.args.checksums {
+            "; with --checksums also those whose outputs were damaged since, which may be why a job failed"
         } else {
             ""
         };
@@ -370,7 +376,6 @@ impl<'a> Run<'a> {
     fn failed(&mut self, index: usize, failure: Failure) {
         let Failure { why, again, own } = failure;
         let job: &'a Job = self.schedule.entries[index].job;
-        self.broken |= !again && !own && !job.needs.is_empty();
         let failures = self.schedule.entries[index].failures;
         if again && failures < self.args.retries {
             let pause = LONGEST_PAUSE.min(FIRST_PAUSE * 4_u32.saturating_pow(failures));
@@ -378,6 +383,7 @@ impl<'a> Run<'a> {
             self.schedule.retry(index, Instant::now() + pause);
         } else {
             tracing::error!("{}: {why}; log: {}", job.id, job.log);
+            self.may_be_damaged |= !own && !job.needs.is_empty();
             if own && self.own_failure.is_none() {
                 self.own_failure = Some(format!("{}: {why}", job.id));
             }

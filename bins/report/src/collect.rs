@@ -7,8 +7,11 @@ use std::path::Path;
 
 use anyhow::Result;
 use fs_err as fs;
-use halocline_cli::sidecar::Sidecar;
-use halocline_plan::{Config, Facts, Job as Planned, JobTable, Scale, Step, build, input_files};
+use halocline_cli::sidecar::{Sidecar, SidecarError};
+use halocline_plan::{
+    Config, Facts, Job as Planned, JobTable, Scale, Step, build, has_records, input_files,
+    record_path,
+};
 use serde::Deserialize;
 
 use crate::job_times::{self, Traces};
@@ -45,6 +48,14 @@ struct Verdict {
     valid: bool,
     #[serde(default)]
     failures: Vec<Failure>,
+    /// Of the bytes that it is about.
+    xxh3_128: Option<String>,
+}
+
+/// The keys of a record of `halo-drive` that the report needs.
+#[derive(Debug, Deserialize)]
+struct Record {
+    provenance: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -84,7 +95,10 @@ pub(crate) fn collect(table: &JobTable) -> Report {
         .iter()
         .filter(|l| l.complete && l.total_input == 0);
     let empty = empty.map(|l| format!("library {} is empty: no molecule is of its class", l.name));
-    let notes = traces.notes.into_iter().chain(empty);
+    let none = jobs.is_empty().then(|| {
+        "no rule is in scope of any class of the configuration: there is nothing to make".to_owned()
+    });
+    let notes = traces.notes.into_iter().chain(none).chain(empty);
     let notes = notes.chain(mostly_failed(&libraries, &jobs)).collect();
     Report {
         schema: SCHEMA.to_owned(),
@@ -176,6 +190,12 @@ fn job(table: &JobTable, merge: &Planned, rdkit: &mut Option<String>) -> Job {
         .map(|validate| (validate, read_json::<Verdict>(output(validate, "verdict"))));
     let (status, problem) = match (&summary, &verdict) {
         (Err(_), _) => (Status::Missing, Some(why_missing(table, merge))),
+        (Ok(_), _) if let Some(why) = not_made(table, merge) => (Status::Missing, Some(why)),
+        (Ok(_), Some((_, Ok(verdict))))
+            if let Some(why) = not_itself(products, &sidecar, verdict) =>
+        {
+            (Status::Invalid, Some(why))
+        }
         (Ok(_), Some((_, Ok(verdict)))) if verdict.valid => (Status::Valid, None),
         (Ok(_), Some((_, Ok(verdict)))) => {
             let all: Vec<&str> = verdict
@@ -233,6 +253,53 @@ fn job(table: &JobTable, merge: &Planned, rdkit: &mut Option<String>) -> Job {
     }
 }
 
+/// Why the products are not those of the plan: they are gone, or an engine that works here has not recorded that they were
+/// made, or recorded it of another rule.
+fn not_made(table: &JobTable, merge: &Planned) -> Option<String> {
+    let products = output(merge, "products");
+    if !Path::new(products).is_file() {
+        return Some(format!("`{products}` is gone"));
+    }
+    if !has_records(&table.results) {
+        return None;
+    }
+    let path = record_path(&table.results, &merge.id);
+    let Ok(record) = read_json::<Record>(&path.to_string_lossy()) else {
+        return Some(why_missing(table, merge));
+    };
+    (record.provenance.get("rule") != merge.provenance.get("rule")).then(|| {
+        format!(
+            "{} was made by another text of its rule; run it again",
+            merge.id
+        )
+    })
+}
+
+/// Why the file that is there is not the one that was written and validated.
+fn not_itself(
+    products: &str,
+    sidecar: &Result<Sidecar, SidecarError>,
+    verdict: &Verdict,
+) -> Option<String> {
+    let sidecar = match sidecar {
+        Ok(sidecar) => sidecar,
+        Err(error) => return Some(format!("its sidecar cannot be read: {error}")),
+    };
+    let written = sidecar.output.as_ref()?;
+    let bytes = file_size(products);
+    if bytes != written.bytes {
+        return Some(format!(
+            "`{products}` has {bytes} bytes, its sidecar says {}",
+            written.bytes
+        ));
+    }
+    let other = verdict
+        .xxh3_128
+        .as_ref()
+        .is_some_and(|digest| *digest != written.xxh3_128);
+    other.then(|| format!("other bytes were validated than the sidecar of `{products}` names"))
+}
+
 /// The first job on the way to `job` that is not complete, and the last word of its log.
 fn why_missing(table: &JobTable, job: &Planned) -> String {
     let mut job = job;
@@ -243,11 +310,10 @@ fn why_missing(table: &JobTable, job: &Planned) -> String {
             .iter()
             .filter_map(|id| table.job(id))
             .find(|needed| {
-                needed
-                    .outputs
-                    .values()
-                    .flatten()
-                    .any(|path| !Path::new(path).exists())
+                let mut files = needed.outputs.values().flatten();
+                files.any(|path| !Path::new(path).exists())
+                    || (has_records(&table.results)
+                        && !record_path(&table.results, &needed.id).is_file())
             });
         match incomplete {
             Some(needed) if last_error(&job.log).is_none() => job = needed,

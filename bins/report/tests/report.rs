@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use fs_err as fs;
-use halocline_cli::sidecar::Sidecar;
+use halocline_cli::sidecar::{Output, Sidecar};
 use halocline_report::{Args, JSON, Report, Status, run};
 
 const CLASSES: [&str; 2] = ["polyphenol", "lipid"];
@@ -121,6 +121,112 @@ impl Case {
     fn report(&self) -> Report {
         serde_json::from_str(&self.read(JSON)).unwrap()
     }
+}
+
+#[test]
+fn products_that_are_not_what_was_made_and_validated_are_not_valid() {
+    let case = Case::new();
+    let names = [
+        "lipid-1X_FG_CARBOXYL__COOH__TO__COOMe",
+        "lipid-1X_FG_CARBOXYL__COOH__TO__COOEt",
+        "lipid-1X_FG_CARBOXYL__COOH__TO__COCl",
+    ];
+    let digest = "0123456789abcdef0123456789abcdef";
+    let finish = || {
+        for name in names {
+            case.finish(
+                name,
+                10,
+                9,
+                &format!(r#"{{"valid": true, "xxh3_128": "{digest}"}}"#),
+            );
+            let products = case
+                .results()
+                .join("transforms")
+                .join(name)
+                .join("products.parquet");
+            let path = Sidecar::path_for(&products);
+            let mut sidecar = Sidecar::read(&path).unwrap();
+            sidecar.output = Some(Output {
+                path: "products.parquet".into(),
+                rows: 9,
+                bytes: 4,
+                xxh3_128: digest.into(),
+            });
+            sidecar.write(&path).unwrap();
+        }
+    };
+    let status = |name: &str| {
+        case.run(&[]).unwrap();
+        let report = case.report();
+        let job = report.jobs.iter().find(|j| j.name == name).unwrap();
+        (job.status, job.problem.clone().unwrap_or_default())
+    };
+    let file = |name: &str, file: &str| case.results().join("transforms").join(name).join(file);
+    finish();
+    assert_eq!(status(names[0]), (Status::Valid, String::new()));
+    // Gone, cut short, of other bytes than were validated, without its sidecar.
+    fs::remove_file(file(names[0], "products.parquet")).unwrap();
+    let (what, why) = status(names[0]);
+    assert!(
+        what == Status::Missing && why.ends_with("products.parquet` is gone"),
+        "{why}"
+    );
+    fs::write(file(names[1], "products.parquet"), b"PAR").unwrap();
+    let (what, why) = status(names[1]);
+    assert!(
+        what == Status::Invalid && why.contains("has 3 bytes, its sidecar says 4"),
+        "{why}"
+    );
+    fs::write(
+        file(names[2], "validation.json"),
+        r#"{"valid": true, "xxh3_128": "0"}"#,
+    )
+    .unwrap();
+    let (what, why) = status(names[2]);
+    assert!(
+        what == Status::Invalid && why.contains("other bytes were validated"),
+        "{why}"
+    );
+    finish();
+    fs::remove_file(file(names[2], "products.parquet.stats.json")).unwrap();
+    let (what, why) = status(names[2]);
+    assert!(
+        what == Status::Invalid && why.contains("its sidecar cannot be read"),
+        "{why}"
+    );
+    // Where an engine works, what it has not recorded is not complete; nor is what it recorded of another rule.
+    finish();
+    let config = halocline_plan::Config::load(&case.dir.path().join("pipeline.yaml")).unwrap();
+    let facts = halocline_plan::Facts {
+        tool_version: String::new(),
+        rdkit_version: None,
+        inputs: halocline_plan::input_files(&config)
+            .into_iter()
+            .map(|path| (path, String::new()))
+            .collect(),
+        scale: halocline_plan::Scale::from_bytes(0),
+    };
+    let table = halocline_plan::build(&config, &facts).unwrap();
+    for (name, rule) in [(names[0], None), (names[1], Some("another"))] {
+        let merge = table.job(&format!("merge/{name}")).unwrap();
+        let rule = rule.map_or_else(|| merge.provenance["rule"].clone(), str::to_owned);
+        let record = halocline_plan::record_path(&table.results, &merge.id);
+        fs::create_dir_all(record.parent().unwrap()).unwrap();
+        let text = serde_json::json!({"provenance": {"rule": rule}}).to_string();
+        fs::write(record, text).unwrap();
+    }
+    assert_eq!(status(names[0]).0, Status::Valid);
+    let (what, why) = status(names[1]);
+    assert!(
+        what == Status::Missing && why.contains("another text of its rule"),
+        "{why}"
+    );
+    let (what, why) = status(names[2]);
+    assert!(
+        what == Status::Missing && why.contains("has not run to its end"),
+        "{why}"
+    );
 }
 
 #[test]

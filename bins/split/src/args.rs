@@ -27,8 +27,9 @@ Exit codes: 0 done; 1 the data broke a contract; 2 usage, I/O or limit;
 pub struct Args {
     /// The library: Parquet, CSV, TSV or SMILES file; text may be compressed (.gz, .zst)
     ///
-    /// CSV is quoted as RFC 4180 says; TSV is never quoted. A column is int64 or float64 when all
-    /// its values are and none would change by it, else text; an empty field is null.
+    /// CSV is quoted as RFC 4180 says, and a quote that is open at its end is an error; TSV is never
+    /// quoted. A column is int64 or float64 when all its values are and none would change by it,
+    /// else text; an empty field is null.
     #[arg(value_name = "INPUT")]
     input: PathBuf,
 

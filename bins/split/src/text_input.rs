@@ -2,6 +2,7 @@
 //! fits in memory.
 
 use std::collections::HashMap;
+use std::fmt::Write;
 use std::sync::Arc;
 
 use anyhow::{bail, ensure};
@@ -139,11 +140,24 @@ pub(crate) fn split(job: &Job<'_>, format: Format) -> anyhow::Result<String> {
             }
             let fields = match record {
                 Record::Row { fields, .. } => fields,
-                Record::Rejected { line, reason, text } => {
+                Record::Rejected {
+                    line,
+                    lines,
+                    reason,
+                    text,
+                } => {
+                    let mut why = reason.to_string();
+                    if lines > 1 {
+                        let _ = write!(
+                            why,
+                            ", over the {lines} lines {line} to {}: a quote may open where none should",
+                            line + lines - 1
+                        );
+                    }
                     if first == 0
                         && let Some(rejects) = &mut rejects
                     {
-                        rejects.push(line, reason.key(), &reason.to_string(), &text)?;
+                        rejects.push(line, reason.key(), &why, &text)?;
                     }
                     continue;
                 }

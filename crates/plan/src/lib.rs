@@ -16,4 +16,4 @@ pub use config::{Config, ConfigError, PRODUCT_COLUMNS};
 pub use cost::Scale;
 pub use jobs::{Facts, MAX_JOBS, PlanError, build, input_files, rules_fingerprint};
 pub use step::Step;
-pub use table::{Job, JobTable, SCHEMA, ShardTables};
+pub use table::{Job, JobTable, SCHEMA, ShardTables, has_records, record_path};

@@ -108,6 +108,21 @@ pub(crate) fn batch_folder(folder: &str, batch: u32) -> String {
     format!("{folder}/batch-{batch:04}")
 }
 
+/// Folder of the records in a folder of results.
+const RECORDS: &str = "work/jobs";
+
+/// Where the record that a job is complete lies. Ids hold slashes and safe names only.
+#[must_use]
+pub fn record_path(results: &str, id: &str) -> PathBuf {
+    Path::new(results).join(RECORDS).join(format!("{id}.json"))
+}
+
+/// Whether an engine has ever recorded a job there: programs run by hand leave no records.
+#[must_use]
+pub fn has_records(results: &str) -> bool {
+    Path::new(results).join(RECORDS).is_dir()
+}
+
 impl JobTable {
     /// The job of that id.
     #[must_use]

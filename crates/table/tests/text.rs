@@ -27,7 +27,9 @@ fn read(path: &Path, format: Format) -> (Rows, Rejects) {
                     (0..columns).map(|i| fields.get(i).to_owned()).collect(),
                 ));
             }
-            Record::Rejected { line, reason, text } => {
+            Record::Rejected {
+                line, reason, text, ..
+            } => {
                 assert!(text.len() <= 3000, "{}", text.len());
                 rejects.push((line, reason));
             }
@@ -140,12 +142,62 @@ fn a_record_of_many_megabytes_is_one_reject_and_the_next_line_is_right() {
     let (_dir, path) = file("a.smi", &bytes);
     let (rows, rejects) = read(&path, Format::Smiles);
     assert_eq!((rows.len(), rejects), (1, vec![(1, Reject::TooLong)]));
-    // An opening quote without an end swallows the rest: one reject, on its own line.
+    // A quote that another one closes many lines later: one reject, on its own line.
     let mut bytes = b"smiles,x\nC,1\nCC,\"open\n".to_vec();
     bytes.extend(b"CCC,3\n".repeat(MOST_RECORD_BYTES / 3));
+    bytes.extend(b"\"\nO,4\n");
     let (_dir, path) = file("a.csv", &bytes);
     let (rows, rejects) = read(&path, Format::Csv);
-    assert_eq!((rows.len(), rejects), (1, vec![(3, Reject::TooLong)]));
+    assert_eq!((rows.len(), rejects), (2, vec![(3, Reject::TooLong)]));
+}
+
+#[test]
+fn a_quote_that_is_not_closed_is_an_error_on_its_line() {
+    let open = |text: &[u8]| {
+        let (_dir, path) = file("a.csv", text);
+        let mut reader = RecordReader::open(&path, Format::Csv, None, 24).ok()?;
+        loop {
+            match reader.next_record() {
+                Ok(None) => return None,
+                Ok(Some(_)) => {}
+                Err(error) => return Some(error.to_string()),
+            }
+        }
+    };
+    let long = b"CCC,3\n".repeat(MOST_RECORD_BYTES / 3);
+    for (text, line) in [
+        (&b"smiles,x\nC,1\nCC,\"open\nCCC,3\n"[..], 3),
+        (b"smiles,x\nC,1\nCC,\"op", 3),
+        (b"smiles,x\nC,\"two\nlines\"\nCC,\"", 4),
+        (b"smiles,x\r\n\r\nC,\"a \"\"quoted\"\" word\r\n", 3),
+        (b"smiles,x\n\"C\",\"1\"\n\"CC\nC,1\n", 3),
+        (&[&b"smiles,x\nC,1\nCC,\""[..], &long].concat(), 3),
+    ] {
+        let said = open(text).unwrap_or_else(|| panic!("{:?}", String::from_utf8_lossy(text)));
+        let words = "a field opens with a quote that is not closed before the end of the file";
+        assert!(
+            said.contains(words) && said.contains(&format!("line {line}")),
+            "{said}"
+        );
+    }
+    for text in [
+        &b"smiles,x\nC,\"closed\"\n"[..],
+        b"smiles,x\nC,\"closed\"",
+        b"smiles,x\nC,\"two \"\"quotes\"\"\"",
+        b"smiles,x\nC,5\" wide\n",
+        b"smiles,x\nC,\"\"",
+        b"smiles,x\nC,\"\"\nCC,\"x\"y\n",
+    ] {
+        assert_eq!(open(text), None, "{:?}", String::from_utf8_lossy(text));
+    }
+    // Whatever the blocks are cut to: the file is larger than any.
+    for n in (1 << 16) - 40..(1 << 16) + 4 {
+        let mut text = b"smiles,x\nC,".to_vec();
+        text.resize(n, b'x');
+        text.extend(b"\n\"CC\",\"a \"\"b\"\"\nc\"\nCC,\"open\n");
+        let said = open(&text).unwrap();
+        assert!(said.contains("line 5"), "{n}: {said}");
+    }
 }
 
 #[test]

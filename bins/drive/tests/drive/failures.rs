@@ -77,10 +77,11 @@ fn a_record_that_cannot_be_removed_costs_its_job_and_no_other() {
     let count = |part: &str| calls.iter().filter(|c| c.contains(part)).count();
     assert_eq!(count("plans/lipid"), 0);
     assert_eq!(count("halo-report"), 1, "the rest was done");
-    std::fs::remove_dir_all(&record).unwrap();
+    // It was set aside with the records that do not hold.
+    std::fs::remove_dir_all(record.with_extension("json.aside")).unwrap();
     let text = bench.expect(0, "run --cores 4");
     assert!(text.contains("complete: 45 results"), "{text}");
-    let again = bench.calls()[calls.len()..].to_vec();
+    let again = bench.calls();
     assert!(again.iter().all(|c| !c.contains("aa_peptide")), "{again:?}");
 }
 

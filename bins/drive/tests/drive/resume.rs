@@ -301,3 +301,58 @@ fn tables_of_an_earlier_plan_are_named_and_stay() {
     assert_eq!(named(&bench.expect(1, "status")).len(), 2);
     assert!(bench.path(&files[0]).exists());
 }
+
+#[test]
+fn a_library_that_is_made_again_is_there_before_its_batches_read_it() {
+    let bench = bench();
+    bench.expect(0, "run");
+    bench.calls();
+    // The plan of its shards stays complete.
+    bench.remove("results/library/lipid-1X/products.parquet");
+    bench.remove("results/transforms/lipid-1X_FG_CARBOXYL__COOH__TO__COCl/products.parquet");
+    let text = bench.expect(0, "run --cores 4 --retries 0");
+    assert!(text.contains("complete: "), "{text}");
+    let calls = bench.calls();
+    let place = |part: &str| {
+        let found = calls.iter().position(|c| c.contains(part));
+        found.unwrap_or_else(|| panic!("{part}: {calls:?}"))
+    };
+    assert!(
+        place("results/library/lipid-1X/products.parquet")
+            < place("--out-dir results/work/transforms/lipid-1X"),
+        "{calls:?}"
+    );
+}
+
+#[test]
+fn what_a_failed_run_did_not_come_to_is_not_recorded_any_more() {
+    let bench = bench();
+    bench.expect(0, "run");
+    let ethyl = |from: &str, to: &str| {
+        let rule = |n: &str| format!("[CX3:1](=[O:2])[OX2H1:3]>>[C:1](=[O:2])[O:3]{n}\"");
+        bench.edit("transforms.yaml", &rule(from), &rule(to));
+    };
+    ethyl("CC", "CCC");
+    bench.set("fail", "halo-transform-shard*transforms/lipid* 2\n");
+    let text = bench.expect(1, "run --retries 0");
+    assert!(
+        text.contains("with --checksums also those whose outputs were damaged since, which may be why a job failed"),
+        "{text}"
+    );
+    let record = |rule: &str| {
+        let name = format!("lipid-1X_FG_CARBOXYL__COOH__TO__{rule}");
+        bench
+            .path(&format!("results/work/jobs/merge/{name}.json"))
+            .exists()
+    };
+    assert_eq!([record("COOMe"), record("COOEt")], [true, false]);
+    let text = bench.expect(0, "run --dry-run");
+    assert!(text.contains("rule changed ("), "{text}");
+    // Edited back, it is as it was.
+    ethyl("CCC", "CC");
+    bench.calls();
+    bench.expect(0, "run");
+    let calls = bench.calls();
+    let merged = |c: &String| c.starts_with("halo-dedup-merge") && c.contains("lipid");
+    assert!(!calls.iter().any(merged), "{calls:?}");
+}

@@ -82,7 +82,8 @@ impl Builder<'_> {
             table: &library.path,
             rule_file: text(&self.config.transforms),
             cut: &self.config.transform,
-            needs: vec![split],
+            // The plan may be there still when the library has to be made again, and batches read both.
+            needs: library.job.iter().cloned().chain([split]).collect(),
             origin: &origin,
             work: library.rows * cost::transform(rules.len()),
         })?;

@@ -75,6 +75,8 @@ pub enum Record<'a> {
     Rejected {
         /// Line it begins on, from 1.
         line: u64,
+        /// Lines it has: several where a quoted field holds line breaks.
+        lines: u64,
         /// Why.
         reason: Reject,
         /// The first 1,000 bytes of it.
@@ -129,6 +131,10 @@ struct Buffers {
     excerpt: Vec<u8>,
     /// Line breaks consumed so far.
     breaks: u64,
+    /// Lines of the record at hand.
+    lines: u64,
+    /// Where quotes stand in it.
+    quotes: Quotes,
     /// A first line that turned out to be a row.
     held: Option<Raw>,
 }
@@ -138,6 +144,55 @@ fn cuts_no_character(text: &str, bounds: &[(usize, usize)]) -> bool {
     bounds
         .iter()
         .all(|(start, end)| text.is_char_boundary(*start) && text.is_char_boundary(*end))
+}
+
+/// Follows the quotes of a CSV record: the splitter ends a record at the end of the file in silence, open quote or not.
+#[derive(Default)]
+struct Quotes {
+    place: Place,
+    /// Line of the quote that opened last.
+    opened: u64,
+}
+
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// A quote here opens a quoted field.
+    #[default]
+    FieldStart,
+    /// A quote here is text.
+    Field,
+    Quoted,
+    /// Behind a quote in a quoted field: the field's end, or the first of two quotes that stand for one.
+    AfterQuote,
+}
+
+impl Quotes {
+    /// `bytes` of the record are read, the first of them on line `line`.
+    fn follow(&mut self, bytes: &[u8], mut line: u64) {
+        let inside = matches!(self.place, Place::Quoted | Place::AfterQuote);
+        if !inside && !bytes.contains(&b'"') {
+            match bytes.last() {
+                Some(b',' | b'\n' | b'\r') => self.place = Place::FieldStart,
+                Some(_) => self.place = Place::Field,
+                None => {}
+            }
+            return;
+        }
+        for byte in bytes {
+            self.place = match (self.place, byte) {
+                (Place::Quoted, b'"') => Place::AfterQuote,
+                (Place::Quoted, _) => Place::Quoted,
+                (Place::AfterQuote, b'"') => Place::Quoted,
+                (Place::FieldStart, b'"') => {
+                    self.opened = line;
+                    Place::Quoted
+                }
+                (_, b',' | b'\n' | b'\r') => Place::FieldStart,
+                _ => Place::Field,
+            };
+            line += u64::from(*byte == b'\n');
+        }
+    }
 }
 
 enum Splitter {
@@ -290,9 +345,15 @@ impl RecordReader {
         };
         let expected = self.columns.len();
         let buffers = &mut self.buffers;
+        let lines = buffers.lines;
         let reject = |reason: Reject, excerpt: &[u8]| {
             let text = String::from_utf8_lossy(excerpt).into_owned();
-            Ok(Some(Record::Rejected { line, reason, text }))
+            Ok(Some(Record::Rejected {
+                line,
+                lines,
+                reason,
+                text,
+            }))
         };
         if too_long {
             return reject(Reject::TooLong, &buffers.excerpt);
@@ -340,6 +401,8 @@ impl RecordReader {
             buffers.text.clear();
             buffers.bounds.clear();
             buffers.excerpt.clear();
+            buffers.quotes = Quotes::default();
+            buffers.lines = 1;
             let too_long = match splitter {
                 Splitter::Csv(csv) => buffers.csv_record(csv, source.as_mut())?,
                 Splitter::Tsv => {
@@ -355,6 +418,14 @@ impl RecordReader {
             };
             Ok(Raw::Record { line, too_long })
         });
+        if buffers.quotes.place == Place::Quoted {
+            return Err(TableError::Text {
+                path: path.clone(),
+                line: Some(buffers.quotes.opened),
+                detail: "a field opens with a quote that is not closed before the end of the file; close it, or remove it"
+                    .to_owned(),
+            });
+        }
         outcome.map_err(|error| {
             let text = format!(
                 "cannot read `{}` at line {}: {error}",
@@ -470,13 +541,17 @@ impl Buffers {
         self.text.resize(4 << 10, 0);
         self.ends.resize(self.ends.len().max(64), 0);
         let (mut bytes, mut fields, mut too_long) = (0, 0, false);
+        let before = self.breaks;
+        let mut last = b'\n';
         loop {
             let block = source.fill_buf()?;
             let (step, read, wrote, ended) =
                 csv.read_record(block, &mut self.text[bytes..], &mut self.ends[fields..]);
+            self.quotes.follow(&block[..read], self.breaks + 1);
             let room = EXCERPT_BYTES.saturating_sub(self.excerpt.len()).min(read);
             self.excerpt.extend_from_slice(&block[..room]);
             self.breaks += block[..read].iter().filter(|b| **b == b'\n').count() as u64;
+            last = *block[..read].last().unwrap_or(&last);
             source.consume(read);
             bytes += wrote;
             fields += ended;
@@ -501,6 +576,8 @@ impl Buffers {
                 Step::Record | Step::End => break,
             }
         }
+        // The last line of a file may have no break.
+        self.lines = self.breaks - before + u64::from(last != b'\n');
         if too_long {
             self.text = Vec::new();
             return Ok(true);
