@@ -197,7 +197,7 @@ fn products_that_are_not_what_was_made_and_validated_are_not_valid() {
     );
     // Where an engine works, what it has not recorded is not complete; nor is what it recorded of another rule.
     finish();
-    let config = halocline_plan::Config::load(&case.dir.path().join("pipeline.yaml")).unwrap();
+    let config = halocline_plan::Config::load(case.dir.path().join("pipeline.yaml")).unwrap();
     let facts = halocline_plan::Facts {
         tool_version: String::new(),
         rdkit_version: None,
