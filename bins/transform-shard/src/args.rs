@@ -129,8 +129,8 @@ pub struct Args {
     pub row: Option<u64>,
 
     /// Print for --row what each rule finds in it and makes of it: sites, masked, capped, route, products, and why one was
-    /// rejected; writes no table
-    #[arg(long, requires = "row", conflicts_with_all = ["out_dir", "keep", "profile"])]
+    /// rejected. No table is written, so that --out-dir and --keep, which the command line at hand may have, do not matter
+    #[arg(long, requires = "row", conflicts_with = "profile")]
     pub explain: bool,
 
     /// Write this row, the rules and what they make of it as a test case into --out-dir: parents.tsv, rules.yaml,
