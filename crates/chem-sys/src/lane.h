@@ -88,7 +88,7 @@ bool has_fragile_aromaticity(const RDKit::ROMol &mol);
 // Cages as of prismanes (`C12C3(C4C1C1C3C3C5C(C4C12)C1C5C13)C(=O)O`) have atoms that ranking cannot tell apart although no
 // symmetry exchanges them; which is taken first, and with it the text, is for the order of atoms to say, so that only the
 // product `runReactants` made has it. Five alike atoms, each in three rings by three bonds (155 of np_68k have them; of
-// 5,076 made-up cages 15 wrote another text than RDKit's, all with five or more, 2026-11). Rings must be known.
+// 5,076 made-up cages 11 wrote another text than RDKit's, none does with this, 2026-11). Rings must be known.
 bool is_cage(const RDKit::ROMol &mol);
 
 // Organic subset, bonds, rings and branches; of the brackets only `[nH]`. No stereo, charges, isotopes, radicals, metals
