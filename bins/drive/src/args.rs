@@ -96,6 +96,8 @@ pub(crate) struct RunArgs {
     pub source: Source,
 
     /// Cores that running jobs may use together; default: all
+    ///
+    /// A job whose step has more threads than that in the configuration runs alone, with all its threads.
     #[arg(long, short = 'c', value_name = "N")]
     pub cores: Option<NonZeroU32>,
 

@@ -112,7 +112,7 @@ impl<'a> Checker<'a> {
         let mut verified = false;
         for file in job.outputs.values().flatten() {
             let Some(written) = record.outputs.iter().find(|w| w.path == *file) else {
-                return State::Stale(format!("`{file}` was not written by the recorded run"));
+                return State::Stale(self.not_written(&record, file));
             };
             match Stamp::of(Path::new(file)) {
                 Err(_) => return State::Missing(format!("`{file}` is gone")),
@@ -145,6 +145,23 @@ impl<'a> Checker<'a> {
             }
         }
         State::Complete
+    }
+
+    /// Why an output is not among those that were recorded: the results folder had another path then, if one of them ends
+    /// as it does.
+    fn not_written(&self, record: &Record, file: &str) -> String {
+        let now = self.table.results.as_str();
+        let below = file.strip_prefix(now).filter(|b| b.starts_with('/'));
+        let before = below.and_then(|below| {
+            let mut outputs = record.outputs.iter();
+            outputs.find_map(|written| written.path.strip_suffix(below))
+        });
+        match before {
+            Some(before) => format!(
+                "it was recorded with the results in `{before}`, and `results` is `{now}` now: the path is part of what is recorded"
+            ),
+            None => format!("`{file}` was not written by the recorded run"),
+        }
     }
 
     /// Whether the merge that reads `table` of a batch is complete.

@@ -133,12 +133,17 @@ pub(crate) fn run(args: &RunArgs, budget: &Budget) -> anyhow::Result<Outcome> {
 }
 
 /// Removes shard tables of complete results that are still there: an interruption came between a
-/// record and its removals, or a batch was made again for the sake of another table (which Snakemake's run leaves to the next
-/// one's plan).
-pub(crate) fn release_leftovers(table: &JobTable) {
+/// record and its removals, or a batch was made again for the sake of another table.
+///
+/// A validation is complete while its products are lost and made again: what their merge has still to read stays.
+fn release_leftovers(table: &JobTable) {
     let mut checker = Checker::new(table, false);
+    let merges = table.jobs.iter().filter(|j| j.shard_tables.is_some());
+    let merges: BTreeMap<&str, &Job> = merges.map(|j| (j.id.as_str(), j)).collect();
     for job in table.jobs.iter().filter(|j| j.step != Step::Report) {
-        if !job.releases.is_empty() && checker.state(job) == State::Complete {
+        let read_by = job.needs.iter().filter_map(|n| merges.get(n.as_str()));
+        let mut last = read_by.copied().chain([job]);
+        if !job.releases.is_empty() && last.all(|j| checker.state(j) == State::Complete) {
             record::release(&job.releases);
         }
     }
@@ -197,13 +202,15 @@ struct Run<'a> {
     incomplete_report: bool,
     /// What halo-drive itself could not do, of the first job that failed for it: not the job's fault.
     own_failure: Option<String>,
-    /// A job that reads what others made failed.
+    /// A job that reads what others made ended with 1 or 2.
     may_be_damaged: bool,
 }
 
 /// Why a job's run came to nothing.
 struct Failure {
     why: String,
+    /// With which exit code, where it was the job that ended.
+    code: Option<i32>,
     /// Whether it may go better another time.
     again: bool,
     /// Whether halo-drive itself failed: a log or a record that it could not write, a program that it could not start.
@@ -214,6 +221,7 @@ impl Failure {
     fn of_drive(error: &anyhow::Error) -> Self {
         Self {
             why: format!("{error:#}"),
+            code: None,
             again: true,
             own: true,
         }
@@ -364,6 +372,7 @@ impl<'a> Run<'a> {
             }
             Ok(status) => Failure {
                 why: format!("{}{}", describe(status), last_words(&job.log)),
+                code: status.code(),
                 again: status.code() != Some(i32::from(exit::BROKEN)),
                 own: false,
             },
@@ -374,7 +383,12 @@ impl<'a> Run<'a> {
 
     /// Takes note of a job's failure: to be tried again, or for good.
     fn failed(&mut self, index: usize, failure: Failure) {
-        let Failure { why, again, own } = failure;
+        let Failure {
+            why,
+            code,
+            again,
+            own,
+        } = failure;
         let job: &'a Job = self.schedule.entries[index].job;
         let failures = self.schedule.entries[index].failures;
         if again && failures < self.args.retries {
@@ -383,7 +397,9 @@ impl<'a> Run<'a> {
             self.schedule.retry(index, Instant::now() + pause);
         } else {
             tracing::error!("{}: {why}; log: {}", job.id, job.log);
-            self.may_be_damaged |= !own && !job.needs.is_empty();
+            // What reads a damaged file says so as what it has found (1) or as what it could not read (2).
+            let by_itself = [exit::BROKEN, exit::USAGE].map(|code| Some(i32::from(code)));
+            self.may_be_damaged |= by_itself.contains(&code) && !job.needs.is_empty();
             if own && self.own_failure.is_none() {
                 self.own_failure = Some(format!("{}: {why}", job.id));
             }
@@ -397,6 +413,7 @@ impl<'a> Run<'a> {
         let record =
             record::examine(&subject, Some(wall.as_secs_f64())).map_err(|error| Failure {
                 why: format!("{error:#}"),
+                code: None,
                 again: !error.is::<Changed>(),
                 own: false,
             })?;

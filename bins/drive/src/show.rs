@@ -44,7 +44,6 @@ pub(crate) fn plan(args: &PlanArgs, budget: &Budget) -> anyhow::Result<Outcome> 
         }
         let runs = settle(table, &mut value)?;
         facts::check_rules(&planned, runs.into_iter())?;
-        crate::run::release_leftovers(table);
         value["not_in_plan"] = strays::lines(&strays::find(table)).into();
     }
     let text = match args.format {

@@ -61,6 +61,31 @@ fn broken_data_is_not_retried_and_is_said() {
     );
 }
 
+/// A damaged file is found by what reads it, as a broken contract (1) or as something that cannot be read (2).
+#[test]
+fn what_read_the_files_of_others_may_have_read_damage() {
+    let bench = bench();
+    let hint = "; with --checksums also those whose outputs were damaged since, which may be why a job failed";
+    let said = |fail: &str| {
+        bench.set("fail", fail);
+        let text = bench.expect(1, "run --retries 0 --cores 4");
+        assert!(
+            text.contains("hint: the same command runs them again, and only them"),
+            "{text}"
+        );
+        text.contains(hint)
+    };
+    // It reads what nobody here has made.
+    assert!(!said("halo-split*data/np_700.tsv 2\n"));
+    // Killed, it has said nothing of what it read.
+    assert!(!said("halo-dedup-merge*library/lipid kill\n"));
+    assert!(said("halo-dedup-merge*library/lipid 2\n"));
+    assert!(said("halo-dedup-merge*library/lipid 1\n"));
+    assert!(said("halo-transform-shard*transforms/lipid 2\n"));
+    bench.remove("fail");
+    bench.expect(0, "run --cores 4");
+}
+
 #[test]
 fn a_record_that_cannot_be_removed_costs_its_job_and_no_other() {
     let bench = bench();

@@ -302,26 +302,77 @@ fn tables_of_an_earlier_plan_are_named_and_stay() {
     assert!(bench.path(&files[0]).exists());
 }
 
+/// The plan of its shards stays complete, and names the library that its batches read.
 #[test]
 fn a_library_that_is_made_again_is_there_before_its_batches_read_it() {
     let bench = bench();
     bench.expect(0, "run");
     bench.calls();
-    // The plan of its shards stays complete.
-    bench.remove("results/library/lipid-1X/products.parquet");
-    bench.remove("results/transforms/lipid-1X_FG_CARBOXYL__COOH__TO__COCl/products.parquet");
-    let text = bench.expect(0, "run --cores 4 --retries 0");
-    assert!(text.contains("complete: "), "{text}");
+    let library = "results/library/lipid-1X/products.parquet";
+    let product = "results/transforms/lipid-1X_FG_CARBOXYL__COOH__TO__COCl/products.parquet";
+    for damaged in [false, true] {
+        if damaged {
+            bench.set(library, "something else\n");
+        } else {
+            bench.remove(library);
+        }
+        bench.remove(product);
+        let text = bench.expect(0, "run --cores 4 --retries 0");
+        assert!(text.contains("complete: "), "{text}");
+        // In the order in which they were started.
+        let calls = std::fs::read_to_string(bench.path("calls")).unwrap();
+        let tools = calls.lines().map(|l| l.split(' ').next().unwrap());
+        let expected = [
+            "halo-transform-shard", // of the halogenation
+            "halo-dedup-merge",
+            "halo-transform-shard",
+            "halo-dedup-merge",
+        ];
+        assert_eq!(tools.collect::<Vec<_>>(), expected, "{calls}");
+        assert!(calls.contains(&format!("--out {library}")), "{calls}");
+        bench.calls();
+    }
+    // Without the library there is nothing to start them on.
+    bench.remove(library);
+    bench.remove(product);
+    bench.set("fail", "halo-dedup-merge*library/lipid 1\n");
+    let text = bench.expect(1, "run --cores 4 --retries 0");
+    let blocked = "blocked  2 jobs that need merge_library/lipid-1X: transform/lipid-1X/1x1/batch-0000, merge/lipid-1X_";
+    assert!(text.contains(blocked), "{text}");
     let calls = bench.calls();
-    let place = |part: &str| {
-        let found = calls.iter().position(|c| c.contains(part));
-        found.unwrap_or_else(|| panic!("{part}: {calls:?}"))
-    };
     assert!(
-        place("results/library/lipid-1X/products.parquet")
-            < place("--out-dir results/work/transforms/lipid-1X"),
+        !calls.iter().any(|c| c.contains("work/transforms")),
         "{calls:?}"
     );
+}
+
+/// Nothing of it holds there, and that is what is said.
+#[test]
+fn results_elsewhere_are_not_taken_for_damaged_ones() {
+    let bench = bench();
+    bench.expect(0, "run");
+    bench.calls();
+    std::fs::rename(bench.path("results"), bench.path("moved")).unwrap();
+    let name = |from: &str, to: &str| {
+        let line = |path: &str| format!("results: {path}");
+        bench.edit("pipeline.yaml", &line(from), &line(to));
+    };
+    let here = bench.path("moved");
+    let here = here.to_str().unwrap();
+    for (before, now) in [("results", "moved"), ("moved", here)] {
+        name(before, now);
+        let text = bench.expect(0, "run --dry-run");
+        let why = format!(
+            "merge_library/lipid-1X: it was recorded with the results in `results`, and `results` is `{now}` now"
+        );
+        assert!(text.contains(&why), "{text}");
+        assert!(!text.contains("was not written by"), "{text}");
+    }
+    // Under its old name, by a link too, it is as it was.
+    std::os::unix::fs::symlink("moved", bench.path("results")).unwrap();
+    name(here, "results");
+    assert!(bench.expect(0, "run").contains("nothing to do"));
+    assert!(bench.calls().is_empty());
 }
 
 #[test]

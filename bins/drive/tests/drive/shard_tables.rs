@@ -89,6 +89,25 @@ fn one_failed_merge_keeps_its_shards_and_no_others() {
     );
 }
 
+/// The validation of a product is complete while its product is lost: what brings it back stays until it is back.
+#[test]
+fn what_a_merge_has_still_to_read_stays() {
+    let bench = bench();
+    bench.expect(0, "run");
+    bench.remove(COCL);
+    bench.set("fail", "halo-dedup-merge*lipid*COCl 1\n");
+    bench.expect(1, "run");
+    let left = shard_tables(&bench);
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert!(left[0].ends_with("shard-00000/FG_CARBOXYL__COOH__TO__COCl.parquet"));
+    bench.remove("fail");
+    bench.calls();
+    bench.expect(0, "run");
+    let calls = bench.calls();
+    assert_eq!(calls.len(), 1, "the merge alone: {calls:?}");
+    assert_eq!(shard_tables(&bench), Vec::<PathBuf>::new());
+}
+
 #[test]
 fn kept_intermediates_stay_until_they_are_not_to_be_kept() {
     let bench = bench();
