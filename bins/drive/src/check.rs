@@ -11,7 +11,7 @@ use halocline_plan::fingerprint::{Stamp, of_file};
 use halocline_plan::{Job, JobTable, record_path};
 
 use crate::manifest::Manifest;
-use crate::record::{Record, aside};
+use crate::record::{Record, aside, set_aside};
 
 /// Whether a job is complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,9 +83,7 @@ impl<'a> Checker<'a> {
             fs_err::rename(&aside, &path)?;
             return Ok(State::Complete);
         }
-        if path.exists() {
-            fs_err::rename(&path, &aside)?;
-        }
+        set_aside(&path)?;
         Ok(state)
     }
 

@@ -88,6 +88,14 @@ pub(crate) struct Written {
     pub(crate) xxh3_128: String,
 }
 
+/// Sets the record at `path` aside, if there is one: it does not hold now.
+pub(crate) fn set_aside(path: &Path) -> anyhow::Result<()> {
+    if path.exists() {
+        fs_err::rename(path, aside(path))?;
+    }
+    Ok(())
+}
+
 /// Forgets that a job was completed: called before it runs again.
 pub(crate) fn forget(table: &JobTable, job: &Job) -> anyhow::Result<()> {
     let path = record_path(&table.results, &job.id);

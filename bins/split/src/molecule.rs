@@ -127,17 +127,14 @@ impl Estimator {
         // Reading a parent (parse, match) and making a product (edit, canonical SMILES) are both
         // linear in the atoms to within the noise.
         let (parse, product) = self.times(smiles);
-        // No molecule has more; hostile text must not overflow.
-        let atoms = heavy_atoms.clamp(1, 100_000);
+        // As many as `MOST_READ` at most: hostile text does not overflow.
+        let atoms = heavy_atoms.max(1);
         let (parent, product) = (
             parse * atoms,
             PRODUCT + (product.per_atom + product.per_atom_and_atom * atoms) * atoms,
         );
         let (products, cost) = match work {
-            Work::Transform => (
-                products,
-                products.saturating_mul(product).saturating_add(parent),
-            ),
+            Work::Transform => (products, parent + products * product),
             // Every product of the first step is a parent of the second.
             Work::Halogenate => {
                 let second = parent + products * product;

@@ -146,17 +146,17 @@ pub(crate) fn split(job: &Job<'_>, format: Format) -> anyhow::Result<String> {
                     reason,
                     text,
                 } => {
-                    let mut why = reason.to_string();
-                    if lines > 1 {
-                        let _ = write!(
-                            why,
-                            ", over the {lines} lines {line} to {}: a quote may open where none should",
-                            line + lines - 1
-                        );
-                    }
                     if first == 0
                         && let Some(rejects) = &mut rejects
                     {
+                        let mut why = reason.to_string();
+                        if lines > 1 {
+                            let _ = write!(
+                                why,
+                                ", over the {lines} lines {line} to {}: a quote may open where none should",
+                                line + lines - 1
+                            );
+                        }
                         rejects.push(line, reason.key(), &why, &text)?;
                     }
                     continue;

@@ -107,8 +107,8 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub max_products: u64,
 
-    /// Bytes of a SMILES past which its row is rejected unread. With more than 6000, --memory-limit is not kept for the rows
-    /// that this lets pass: how much RDKit takes for them is not known
+    /// Bytes of a SMILES past which its row is rejected unread. With more than the default, --memory-limit is not kept
+    /// for the rows that this lets pass: how much RDKit takes for them is not known
     #[arg(long, value_name = "N", default_value_t = halocline_chem::MAX_SMILES_BYTES, value_parser = clap::value_parser!(u64).range(1..))]
     pub max_smiles_bytes: u64,
 

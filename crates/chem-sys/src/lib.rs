@@ -33,6 +33,8 @@ pub mod ffi {
         max_products: u64,
         /// Bytes of a SMILES past which it is rejected unread.
         max_smiles_bytes: u64,
+        /// And up to which the memory that RDKit takes for it is known, and weighed.
+        weighed_smiles_bytes: u64,
         /// Wall-clock milliseconds for one parent past which it is rejected whole; 0 is no limit.
         row_timeout_ms: u64,
         /// `false` sends every site through `runReactants` and a full sanitise.

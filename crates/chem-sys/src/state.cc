@@ -45,6 +45,7 @@ void Columns::clear() {
 KernelState::KernelState(rust::Slice<const ReactionText> texts, const KernelOptions &options)
     : max_products_(options.max_products),
       max_smiles_bytes_(options.max_smiles_bytes),
+      weighed_smiles_bytes_(options.weighed_smiles_bytes),
       row_timeout_ms_(options.row_timeout_ms),
       local_edits_(options.local_edits && lane_is_proved()),
       trusted_input_(options.trusted_input) {
@@ -127,19 +128,14 @@ void KernelState::rewind(const Mark &mark) {
 // which every thread's memory is cut, are weighed before they are read; those that only `--max-smiles-bytes` lets pass are not:
 // a weight of gigabytes would end every run.
 static constexpr size_t kPlainText = 1500;
-static constexpr size_t kWeighedText = 6000;
 static constexpr uint64_t kBytesPerSquare = 3;
-
-static uint64_t molecule_bytes_of(const std::string &smiles) {
-  const uint64_t size = smiles.size();
-  return size > kPlainText && size <= kWeighedText ? kBytesPerSquare * size * size : 0;
-}
 
 void KernelState::run_row(uint32_t row, const std::string &smiles, uint32_t depth) {
   take_log();
   row_start_ = std::chrono::steady_clock::now();
   product_bytes_ = 0;
-  molecule_bytes_ = molecule_bytes_of(smiles);
+  const uint64_t size = smiles.size();
+  molecule_bytes_ = size > kPlainText && size <= weighed_smiles_bytes_ ? kBytesPerSquare * size * size : 0;
   note_.at(first_row_ + row, row_start_);
   found_.clear();
   index_.clear();
@@ -147,7 +143,7 @@ void KernelState::run_row(uint32_t row, const std::string &smiles, uint32_t dept
   const Mark before = mark();
   Stage stage = Stage::kParse;
   try {
-    if (smiles.size() > max_smiles_bytes_) {
+    if (size > max_smiles_bytes_) {
       throw BudgetSpent("more than " + std::to_string(max_smiles_bytes_) + " bytes of SMILES (--max-smiles-bytes)");
     }
     check_budget(row, 0, 1);

@@ -120,6 +120,7 @@ class KernelState {
   std::vector<uint64_t> counts_;
   uint64_t max_products_;
   uint64_t max_smiles_bytes_;
+  uint64_t weighed_smiles_bytes_;
   uint64_t row_timeout_ms_;
   uint64_t max_product_bytes_ = UINT64_MAX;
   uint64_t product_bytes_ = 0;   // of the row at hand

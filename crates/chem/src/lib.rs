@@ -147,6 +147,7 @@ impl Kernel {
         let native = ffi::KernelOptions {
             max_products: options.max_products,
             max_smiles_bytes: options.max_smiles_bytes,
+            weighed_smiles_bytes: MAX_SMILES_BYTES,
             row_timeout_ms: options.row_timeout.map_or(0, |limit| {
                 u64::try_from(limit.as_millis()).unwrap_or(u64::MAX).max(1)
             }),

@@ -153,17 +153,16 @@ fn a_record_of_many_megabytes_is_one_reject_and_the_next_line_is_right() {
 
 #[test]
 fn a_quote_that_is_not_closed_is_an_error_on_its_line() {
-    let open = |text: &[u8]| {
-        let (_dir, path) = file("a.csv", text);
-        let mut reader = RecordReader::open(&path, Format::Csv, None, 24).ok()?;
-        loop {
-            match reader.next_record() {
-                Ok(None) => return None,
-                Ok(Some(_)) => {}
-                Err(error) => return Some(error.to_string()),
-            }
-        }
+    let error_of = |name: &str, bytes: &[u8]| {
+        let (_dir, path) = file(name, bytes);
+        let read = || -> Result<(), halocline_table::TableError> {
+            let mut reader = RecordReader::open(&path, Format::Csv, None, 24)?;
+            while reader.next_record()?.is_some() {}
+            Ok(())
+        };
+        read().err().map(|error| error.to_string())
     };
+    let open = |text: &[u8]| error_of("a.csv", text);
     let long = b"CCC,3\n".repeat(MOST_RECORD_BYTES / 3);
     for (text, line) in [
         (&b"smiles,x\nC,1\nCC,\"open\nCCC,3\n"[..], 3),
@@ -189,6 +188,14 @@ fn a_quote_that_is_not_closed_is_an_error_on_its_line() {
         b"smiles,x\nC,\"\"\nCC,\"x\"y\n",
     ] {
         assert_eq!(open(text), None, "{:?}", String::from_utf8_lossy(text));
+    }
+    // A file that cannot be read to its end says that, wherever it breaks off.
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gz.write_all(b"smiles,x\nC,\"two\nlines\"\n").unwrap();
+    let gz = gz.finish().unwrap();
+    for cut in 12..gz.len() {
+        let said = error_of("a.csv.gz", &gz[..cut]).unwrap();
+        assert!(said.contains("cannot read"), "{cut}: {said}");
     }
     // Whatever the blocks are cut to: the file is larger than any.
     for n in (1 << 16) - 40..(1 << 16) + 4 {

@@ -70,18 +70,23 @@ fn shards_go_when_their_products_are_validated_and_nothing_becomes_stale() {
     assert_eq!(shard_tables(&bench), Vec::<PathBuf>::new());
 }
 
-#[test]
-fn one_failed_merge_keeps_its_shards_and_no_others() {
-    let bench = bench();
+/// A run in which one merge fails, which leaves the tables that it reads and no others; then what a run without that calls.
+fn calls_after_a_failed_merge(bench: &Bench) -> Vec<String> {
     bench.set("fail", "halo-dedup-merge*lipid*COCl 1\n");
     bench.expect(1, "run");
-    let left = shard_tables(&bench);
+    let left = shard_tables(bench);
     assert_eq!(left.len(), 1, "{left:?}");
     assert!(left[0].ends_with("shard-00000/FG_CARBOXYL__COOH__TO__COCl.parquet"));
     bench.remove("fail");
     bench.calls();
     bench.expect(0, "run");
-    let calls = bench.calls();
+    bench.calls()
+}
+
+#[test]
+fn one_failed_merge_keeps_its_shards_and_no_others() {
+    let bench = bench();
+    let calls = calls_after_a_failed_merge(&bench);
     assert_eq!(
         calls.len(),
         3,
@@ -95,15 +100,7 @@ fn what_a_merge_has_still_to_read_stays() {
     let bench = bench();
     bench.expect(0, "run");
     bench.remove(COCL);
-    bench.set("fail", "halo-dedup-merge*lipid*COCl 1\n");
-    bench.expect(1, "run");
-    let left = shard_tables(&bench);
-    assert_eq!(left.len(), 1, "{left:?}");
-    assert!(left[0].ends_with("shard-00000/FG_CARBOXYL__COOH__TO__COCl.parquet"));
-    bench.remove("fail");
-    bench.calls();
-    bench.expect(0, "run");
-    let calls = bench.calls();
+    let calls = calls_after_a_failed_merge(&bench);
     assert_eq!(calls.len(), 1, "the merge alone: {calls:?}");
     assert_eq!(shard_tables(&bench), Vec::<PathBuf>::new());
 }

@@ -418,6 +418,14 @@ impl RecordReader {
             };
             Ok(Raw::Record { line, too_long })
         });
+        let raw = outcome.map_err(|error| {
+            let text = format!(
+                "cannot read `{}` at line {}: {error}",
+                path.display(),
+                buffers.breaks + 1
+            );
+            TableError::Io(io::Error::new(error.kind(), text))
+        })?;
         if buffers.quotes.place == Place::Quoted {
             return Err(TableError::Text {
                 path: path.clone(),
@@ -426,14 +434,7 @@ impl RecordReader {
                     .to_owned(),
             });
         }
-        outcome.map_err(|error| {
-            let text = format!(
-                "cannot read `{}` at line {}: {error}",
-                path.display(),
-                buffers.breaks + 1
-            );
-            TableError::Io(io::Error::new(error.kind(), text))
-        })
+        Ok(raw)
     }
 }
 
