@@ -4,6 +4,7 @@
 use halocline_tests::stand_ins::{Bench, JOBS, said};
 use halocline_tests::{bin, root, run, workflow_bin_dir};
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A pipeline of its own, with the halo-drive of this build.
@@ -189,6 +190,66 @@ fn tables_of_an_earlier_plan_are_named() {
     );
 }
 
+/// Shard tables of products or libraries that are there, rejects apart.
+fn shard_tables(bench: &Bench) -> Vec<PathBuf> {
+    fn below(dir: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                below(&path, found);
+            } else if path.extension().is_some_and(|e| e == "parquet") {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    for part in ["library", "transforms"] {
+        below(&bench.path("results/work").join(part), &mut found);
+    }
+    found.sort();
+    found
+}
+
+/// A product that is made again has the bytes it had: neither its validation nor the report, with which shard tables go,
+/// runs again, and the batch has made the tables of the other rules too.
+#[test]
+fn shard_tables_go_at_the_end_of_a_run_and_not_before_they_are_read() {
+    let bench = bench();
+    run_all(&bench);
+    assert_eq!(shard_tables(&bench), Vec::<PathBuf>::new());
+    let product = "results/transforms/lipid-1X_FG_CARBOXYL__COOH__TO__COCl/products.parquet";
+    let again = counts([("halo-transform-shard", 1), ("halo-dedup-merge", 1)]);
+    bench.remove(product);
+    assert_eq!(run_all(&bench), again);
+    assert_eq!(shard_tables(&bench), Vec::<PathBuf>::new());
+
+    // What a merge that failed has still to read stays, and is enough.
+    bench.remove(product);
+    bench.set("fail", "halo-dedup-merge*lipid*COCl 1\n");
+    said(&mut bench.snakemake(&["--cores", "4"]), 1);
+    let left = shard_tables(&bench);
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert!(left[0].ends_with("shard-00000/FG_CARBOXYL__COOH__TO__COCl.parquet"));
+    bench.remove("fail");
+    // (The report of the failure is not the last one.)
+    let rest = counts([("halo-dedup-merge", 1), ("halo-report", 1)]);
+    assert_eq!(run_all(&bench), rest);
+    assert_eq!(shard_tables(&bench), Vec::<PathBuf>::new());
+
+    // Nothing goes that is to be kept, nor when somebody only looks; without work it goes too.
+    let (off, on) = ("# keep_intermediates: true", "keep_intermediates: true");
+    bench.edit("pipeline.yaml", off, on);
+    bench.remove(product);
+    assert_eq!(run_all(&bench), again);
+    let kept = shard_tables(&bench);
+    assert!(kept.len() > 1, "{kept:?}");
+    bench.edit("pipeline.yaml", on, off);
+    assert_eq!(would_run(&bench), BTreeMap::new());
+    assert_eq!(shard_tables(&bench), kept);
+    assert_eq!(run_all(&bench), BTreeMap::new());
+    assert_eq!(shard_tables(&bench), Vec::<PathBuf>::new());
+}
+
 /// A forced job whose inputs went with its products would have its outputs removed, and then fail.
 #[test]
 fn steps_that_cannot_be_forced_are_refused() {
@@ -254,7 +315,9 @@ fn damage_of_equal_size_is_not_there_for_good() {
         "halo-drive",
         "run --config configs/pipeline.yaml --checksums",
     );
-    let hint = format!("halocline: a job read what broke a contract; `{drive} {args}` ");
+    let hint = format!(
+        "halocline: a job that failed may have read what was damaged since it was made; `{drive} {args}` "
+    );
     assert!(text.contains(&hint), "{text}");
     run(&mut bench.drive(args));
     assert_eq!(would_run(&bench), BTreeMap::new());
@@ -375,6 +438,21 @@ fn a_named_configuration_takes_nothing_from_the_shipped_one() {
 #[test]
 fn schema_and_halo_drive_agree_on_what_a_configuration_is() {
     let bench = bench();
+    let fine = [
+        ("results: results", "results: '5'"),
+        ("# keep_intermediates: true", "keep_intermediates: yes"),
+        // A key that is left empty is left out.
+        ("# keep_intermediates: true", "keep_intermediates:"),
+        ("\nresults: results", "\nlibraries:\nresults: results"),
+        (
+            "\nresults: results",
+            "\nlibraries: {lipid: }\nresults: results",
+        ),
+        ("  smiles_column: smiles ", "  smiles_column: "),
+        ("  keep: [id, class]\n  # shards_for", "  keep:\n  #"),
+        ("  # shards_for: {polyphenol-2X: 400}", "  shards_for:"),
+        ("halogenate:\n", "halogenate:\n  shards_for:\n"),
+    ];
     let mistakes = [
         ("results: results", "result: results"),
         ("  class_column: class", "  klass: class"),
@@ -396,12 +474,30 @@ fn schema_and_halo_drive_agree_on_what_a_configuration_is() {
             "halogenate:\n",
             "halogenate:\n  shards_for: {lipid-1X: 2}\n",
         ),
+        // Text is text, numbers are numbers.
+        ("results: results", "results: 5"),
+        ("depths: [1]", "depths: ['1']"),
+        ("depths: [1]", "depths: [1, 1.0]"),
+        ("classes: [lipid, aa_peptide]", "classes: [lipid, 5]"),
+        ("  smiles_column: smiles ", "  smiles_column: 5 "),
+        ("# keep_intermediates: true", "keep_intermediates: 'yes'"),
+        ("# keep_intermediates: true", "keep_intermediates: 1"),
+        ("  shards_per_batch: 1", "  shards_per_batch: '1'"),
+        (
+            "  report: {memory: 256MiB, threads: 1",
+            "  report: {memory: 256MiB, threads: '1'",
+        ),
+        (
+            "  report: {memory: 256MiB, threads: 1",
+            "  report: {memory: 256MiB, threads: 1025",
+        ),
+        ("transform:\n", "transform:\nother:\n"),
     ];
     let shipped = std::fs::read_to_string(bench.path("configs/pipeline.yaml")).unwrap();
     let mut files = vec![bench.path("configs/pipeline.yaml")];
-    for (i, (from, to)) in mistakes.iter().enumerate() {
+    for (i, (from, to)) in fine.iter().chain(&mistakes).enumerate() {
         assert!(shipped.contains(from), "{from}");
-        let file = bench.path(&format!("configs/mistake-{i}.yaml"));
+        let file = bench.path(&format!("configs/changed-{i}.yaml"));
         std::fs::write(&file, shipped.replace(from, to)).unwrap();
         files.push(file);
     }
@@ -414,10 +510,11 @@ fn schema_and_halo_drive_agree_on_what_a_configuration_is() {
         .args(["-c", script])
         .arg(root().join("workflow/schemas/config.schema.yaml"));
     let verdicts = said(python.args(&files), 0);
-    assert_eq!(verdicts.trim(), format!("1{}", " 0".repeat(mistakes.len())));
-    for (i, file) in files.iter().enumerate() {
+    let (fine, mistakes) = (" 1".repeat(fine.len()), " 0".repeat(mistakes.len()));
+    assert_eq!(verdicts.trim(), format!("1{fine}{mistakes}"));
+    for (verdict, file) in verdicts.split_whitespace().zip(&files) {
         let mut plan = bench.drive("plan --config");
-        said(plan.arg(file), if i == 0 { 0 } else { 2 });
+        said(plan.arg(file), if verdict == "1" { 0 } else { 2 });
     }
 }
 

@@ -1,4 +1,4 @@
-# The report, and what is said when something failed.
+# The report, what is tidied at the end of a run, and what is said when something failed.
 
 
 rule report:
@@ -39,6 +39,7 @@ rule report:
 
 
 onerror:
+    PLAN.release_leftovers()
     # The report says what failed; the jobs that did not are complete.
     shell(f"{jobtable.command_line(PLAN.job('report', 'report'))} || true")
     for line in PLAN.failures(STARTED):
@@ -47,3 +48,7 @@ onerror:
         f"halocline: some jobs failed; {R}/report/index.html says which. The same command goes on from here.",
         file=sys.stderr,
     )
+
+
+onsuccess:
+    PLAN.release_leftovers()

@@ -7,6 +7,7 @@ Knows nothing of Snakemake, so that it can be tested with plain Python.
 import fcntl
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -20,6 +21,10 @@ RESULT_STEPS = ("merge_library", "merge", "validate", "report")
 
 # What halo-drive says of a job of which there is nothing yet.
 NEVER_DONE = "not done"
+# How a program of ours that reads tables ends when it gives up by itself (crates/cli/src/run.rs).
+GAVE_UP = re.compile(r"halo-(?!drive)[a-z-]+: (broken|error): ")
+# Where to look when a job was not even started.
+NOT_OURS = "what Snakemake or the scheduler (sbatch) said is above"
 
 
 class PlanError(Exception):
@@ -156,13 +161,40 @@ class JobTable:
         failed = [(job, last_words(job["log"])) for job in open_jobs if is_newer(job["log"], since)]
         lines = [f"failed: {job['id']}: {words}; log: {job['log']}" for job, words in failed]
         waiting = len(open_jobs) - len(failed)
-        if failed and waiting:
+        if waiting and not failed:
+            lines.append(f"no job left a log: {NOT_OURS}")
+        elif waiting:
             lines.append(f"not done because of that: {waiting} jobs")
         # Digests of what is there are not compared here.
-        if any(job.get("needs") and ": broken: " in words for job, words in failed):
+        if any(job.get("needs") and GAVE_UP.match(words) for job, words in failed):
             check = shlex.join(["halo-drive", "run", "--config", self.config, "--checksums"])
-            lines.append(f"a job read what broke a contract; `{check}` finds files that were damaged since they were made, and makes them again")
+            lines.append(
+                f"a job that failed may have read what was damaged since it was made; `{check}` finds such files, and makes them again"
+            )
         return lines
+
+    def release_leftovers(self):
+        """Removes the shard tables that nothing needs any more and that are still there, as `halo-drive run` does at its
+        end: their batch was made again for the sake of another table, or Snakemake was killed before a record's own
+        removals. What the record of a job names under `releases` may go once the merge that reads it is recorded too."""
+        listed = {}
+        for job in self.jobs.values():
+            if not job.get("releases") or job["step"] == "report":
+                continue
+            read_by = [self.by_id[need] for need in job["needs"]]
+            last = [job, *(need for need in read_by if need.get("shard_tables"))]
+            if not all(os.path.exists(record) for record in self.record_files(last)):
+                continue
+            for path in (path for tables in job["releases"] for path in shard_tables(tables)):
+                folder, name = os.path.split(path)
+                if folder not in listed:
+                    listed[folder] = names_in(folder)
+                if name in listed[folder]:
+                    try:
+                        os.remove(path)
+                    except OSError as error:
+                        # It costs disk only.
+                        print(f"halocline: {path} is no longer needed and cannot be removed: {error}", file=sys.stderr)
 
     def refuse_in_vain(self, names, everything=False):
         """Refuses a forced run (`names`: of rules or files) that cannot end well.
@@ -206,13 +238,25 @@ class JobTable:
 
 def first_gone(job):
     """The first file that a job reads and that is not there, or nothing."""
-    tables = job["shard_tables"]
     read = [path for paths in job["inputs"].values() for path in paths]
-    if tables:
-        for shard in range(tables["shards"]):
-            folder = f"{tables['folder']}/batch-{shard // tables['shards_per_batch']:04}/shard-{shard:05}"
-            read += [f"{folder}/{table}" for table in tables["tables"]]
+    if job["shard_tables"]:
+        read += shard_tables(job["shard_tables"])
     return next((path for path in read if not os.path.exists(path)), None)
+
+
+def shard_tables(tables):
+    """Path of every table of a `ShardTables` of the plan (crates/plan/src/table.rs)."""
+    for shard in range(tables["shards"]):
+        folder = f"{tables['folder']}/batch-{shard // tables['shards_per_batch']:04}/shard-{shard:05}"
+        for table in tables["tables"]:
+            yield f"{folder}/{table}"
+
+
+def names_in(folder):
+    try:
+        return set(os.listdir(folder))
+    except OSError:
+        return set()
 
 
 def record_file(results, job_id):
@@ -234,7 +278,7 @@ def last_words(path):
         log.seek(max(0, log.tell() - 4096))
         lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
     ours = [line for line in lines if line.startswith(("halo-", "halocline:"))]
-    return (ours or lines or ["it said nothing"])[-1]
+    return (ours or lines or [f"it said nothing: {NOT_OURS}"])[-1]
 
 
 def is_complete(job):

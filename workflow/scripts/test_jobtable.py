@@ -81,7 +81,10 @@ class Failures(unittest.TestCase):
         os.utime(log, (when, when))
 
     def test_a_job_that_ran_and_is_not_recorded_has_failed(self):
-        self.assertEqual(self.table.failures(since=100), [])
+        # As when sbatch is there and no cluster.
+        self.assertEqual(self.table.failures(since=100), [f"no job left a log: {jobtable.NOT_OURS}"])
+        self.say("a", "", 100)
+        self.assertIn(f"failed: merge/a: it said nothing: {jobtable.NOT_OURS}; log: ", self.table.failures(since=100)[0])
         self.say("a", "halo-x: error: no space\nhint: make some\n", 100)
         self.say("b", "of an earlier run\n", 99)
         self.say("c", "fine\n", 101)
@@ -95,16 +98,78 @@ class Failures(unittest.TestCase):
             ],
         )
 
+    def test_what_reads_files_of_others_may_have_read_damage(self):
+        for needs, text, hint in (
+            (["x"], "halo-x: error: bad page\n", True),
+            (["x"], "halo-x-y: broken: row 3\nhint: none\n", True),
+            (["x"], "halo-x: error: e\nhalocline: halo-x: killed by signal 9: by somebody\n", False),
+            (["x"], "halo-drive: error: cannot be recorded\n", False),
+            (["x"], "", False),
+            ([], "halo-x: error: bad page\n", False),
+        ):
+            self.table.job("merge", "a")["needs"] = needs
+            self.say("a", text, 100)
+            lines = [line for line in self.table.failures(since=100) if "--checksums" in line]
+            self.assertEqual(len(lines), hint, (needs, text))
+            for line in lines:
+                self.assertIn("a job that failed may have read what was damaged", line)
+
     def test_the_last_words_of_a_log(self):
         for text, words in (
             ("halo-x: broken: row 3\n  detail\n\n", "halo-x: broken: row 3"),
             ("halo-x: a\nhalocline: killed\n", "halocline: killed"),
             ("Traceback\nKilled\n", "Killed"),
-            ("", "it said nothing"),
+            ("", f"it said nothing: {jobtable.NOT_OURS}"),
             ("x" * 9000 + "\nlast\n", "last"),
         ):
             self.say("a", text, 1)
             self.assertEqual(jobtable.last_words(self.root / "a.log"), words)
+
+
+class Leftovers(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = Path(folder.name)
+        tables = {"folder": f"{self.root}/work/transforms/a", "shards": 3, "shards_per_batch": 2, "tables": ["r.parquet"]}
+        batch = {"id": "transform/a", "step": "transform", "name": "a", "needs": [], "shard_tables": None, "releases": []}
+        merge = {"id": "merge/r", "step": "merge", "name": "r", "needs": ["transform/a"], "shard_tables": tables, "releases": []}
+        self.validate = {"id": "validate/r", "step": "validate", "name": "r", "needs": ["merge/r"], "releases": [tables]}
+        report = {"id": "report/report", "step": "report", "name": "report", "needs": ["merge/r"], "releases": [tables]}
+        jobs = [batch, merge, self.validate, report]
+        self.table = jobtable.JobTable({"results": str(self.root), "lock": "", "jobs": jobs})
+        self.shards = ["batch-0000/shard-00000", "batch-0000/shard-00001", "batch-0001/shard-00002"]
+        for shard in self.shards:
+            for name in ("r.parquet", "other.parquet"):
+                path = self.root / "work/transforms/a" / shard / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch()
+
+    def left(self):
+        self.table.release_leftovers()
+        return sorted(str(p.relative_to(self.root / "work/transforms/a")) for p in self.root.rglob("r.parquet"))
+
+    def record(self, job_id):
+        path = Path(jobtable.record_file(self.root, job_id))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+    def test_they_go_when_nothing_reads_them_any_more(self):
+        all_there = [f"{shard}/r.parquet" for shard in self.shards]
+        self.assertEqual(self.left(), all_there)
+        self.record("report/report")
+        self.record("validate/r")
+        self.assertEqual(self.left(), all_there, "the merge reads them still")
+        self.record("merge/r")
+        self.assertEqual(self.left(), [])
+        self.assertEqual(self.left(), [])
+        self.assertEqual(len(list(self.root.rglob("other.parquet"))), 3)
+
+    def test_they_stay_when_they_are_to_be_kept(self):
+        self.validate["releases"] = []
+        for job in ("merge/r", "validate/r"):
+            self.record(job)
+        self.assertEqual(len(self.left()), 3)
 
 
 class Configuration(unittest.TestCase):

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use crate::Step;
+use crate::typed::Typed;
 
 /// Greatest substitution depth: each step multiplies a library by about 25.
 pub const MAX_DEPTH: u32 = 3;
@@ -127,50 +128,49 @@ pub enum ConfigError {
 struct File {
     input: Option<Spanned<InputEntry>>,
     #[serde(default)]
-    libraries: BTreeMap<String, BTreeMap<String, Spanned<String>>>,
-    results: Spanned<String>,
+    libraries: BTreeMap<String, BTreeMap<String, Typed<String>>>,
+    results: Typed<String>,
     rules: RulesEntry,
-    classes: Spanned<Vec<Spanned<String>>>,
-    depths: Spanned<Vec<Spanned<u32>>>,
+    classes: Spanned<Vec<Typed<String>>>,
+    depths: Spanned<Vec<Typed<u32>>>,
     halogenate: Option<BatchesEntry>,
     transform: BatchesEntry,
-    #[serde(default)]
-    keep_intermediates: bool,
+    keep_intermediates: Option<Typed<bool>>,
     limits: BTreeMap<Step, LimitsEntry>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct InputEntry {
-    path: Spanned<String>,
-    smiles_column: Option<Spanned<String>>,
-    class_column: Spanned<String>,
+    path: Typed<String>,
+    smiles_column: Option<Typed<String>>,
+    class_column: Typed<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RulesEntry {
-    halogens: Spanned<String>,
-    transforms: Spanned<String>,
+    halogens: Typed<String>,
+    transforms: Typed<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct BatchesEntry {
-    shards: Spanned<u32>,
-    shards_per_batch: Spanned<u32>,
+    shards: Typed<u32>,
+    shards_per_batch: Typed<u32>,
     #[serde(default)]
-    shards_for: BTreeMap<String, Spanned<u32>>,
+    shards_for: BTreeMap<String, Typed<u32>>,
     #[serde(default)]
-    keep: Vec<Spanned<String>>,
+    keep: Vec<Typed<String>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LimitsEntry {
     memory: Spanned<String>,
-    threads: Spanned<u32>,
-    runtime_minutes: Spanned<u32>,
+    threads: Typed<u32>,
+    runtime_minutes: Typed<u32>,
     disk: Spanned<String>,
 }
 
@@ -363,7 +363,7 @@ impl Check<'_> {
             depths,
             halogenate,
             transform,
-            keep_intermediates: file.keep_intermediates,
+            keep_intermediates: file.keep_intermediates.is_some_and(|flag| flag.value),
             limits,
         }
     }

@@ -11,6 +11,7 @@ pub mod fingerprint;
 mod jobs;
 mod step;
 mod table;
+mod typed;
 
 pub use config::{Config, ConfigError, PRODUCT_COLUMNS};
 pub use cost::Scale;

@@ -129,6 +129,47 @@ fn single_mistakes_name_key_and_line() {
     );
 }
 
+/// Snakemake reads the same file, and takes text in quotes for text and a bare number for a number.
+#[test]
+fn values_have_the_type_they_are_written_as() {
+    let (number, text) = ("expected a whole number without quotes", "expected text (");
+    let flag = "expected true or false without quotes";
+    refused(
+        "  report: {memory: 256MiB, threads: 1",
+        "  report: {memory: 256MiB, threads: '1'",
+        number,
+    );
+    for depths in ["['1', 2]", "[1.0, 2]", "[-1, 2]", "[99999999999, 2]"] {
+        let depths = format!("depths: {depths}");
+        refused("depths: [1, 2]", &depths, number);
+    }
+    for results in ["5", "1.5", "yes"] {
+        let results = format!("results: {results}");
+        refused("results: results", &results, text);
+    }
+    for kept in ["'yes'", "1"] {
+        let kept = format!("keep_intermediates: {kept}");
+        refused("# keep_intermediates: true", &kept, flag);
+    }
+    // What is left empty is left out.
+    for (from, to) in [
+        ("results: results", "results: '5'"),
+        ("# keep_intermediates: true", "keep_intermediates:"),
+        ("# keep_intermediates: true", "keep_intermediates: yes"),
+        ("\nresults:", "\nlibraries:\nresults:"),
+        ("  smiles_column: smiles ", "  smiles_column: "),
+        (
+            "  keep: [id, class]\n  # shards_for",
+            "  keep:\n  # shards_for",
+        ),
+        ("  # shards_for: {polyphenol-2X: 400}", "  shards_for: "),
+    ] {
+        assert!(shipped().contains(from), "{from}");
+        let config = parse(&shipped().replacen(from, to, 1)).unwrap();
+        assert_eq!(config.keep_intermediates, to.ends_with(" yes"));
+    }
+}
+
 #[test]
 fn columns_of_the_products_cannot_be_kept_beside_them() {
     for (key, line) in [
