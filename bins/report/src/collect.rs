@@ -82,7 +82,7 @@ pub(crate) fn plan(config: &Config) -> Result<JobTable> {
 }
 
 /// Reads all results there are of the jobs of a plan.
-pub(crate) fn collect(table: &JobTable) -> Report {
+pub(crate) fn collect(config: &Config, table: &JobTable) -> Report {
     let traces = job_times::read(table);
     let libraries: Vec<Library> = table.of(Step::MergeLibrary).map(library).collect();
     let mut rdkit_version = None;
@@ -90,14 +90,12 @@ pub(crate) fn collect(table: &JobTable) -> Report {
         .of(Step::Merge)
         .map(|merge| job(table, merge, &mut rdkit_version))
         .collect();
-    let totals = totals(&jobs, &traces);
+    let totals = totals(&jobs, &libraries, &traces);
     let empty = libraries
         .iter()
         .filter(|l| l.complete && l.total_input == 0);
     let empty = empty.map(|l| format!("library {} is empty: no molecule is of its class", l.name));
-    let none = jobs.is_empty().then(|| {
-        "no rule is in scope of any class of the configuration: there is nothing to make".to_owned()
-    });
+    let none = without_rules(config, &jobs);
     let notes = traces.notes.into_iter().chain(none).chain(empty);
     let notes = notes.chain(mostly_failed(&libraries, &jobs)).collect();
     Report {
@@ -112,6 +110,22 @@ pub(crate) fn collect(table: &JobTable) -> Report {
         rejects: traces.rejects,
         notes,
     }
+}
+
+/// Names the classes that no rule is for.
+fn without_rules(config: &Config, jobs: &[Job]) -> Vec<String> {
+    if jobs.is_empty() {
+        let none =
+            "no rule is in scope of any class of the configuration: there is nothing to make";
+        return vec![none.to_owned()];
+    }
+    let classes = config.classes.iter();
+    classes
+        .filter(|class| jobs.iter().all(|job| job.class != **class))
+        .map(|class| {
+            format!("no rule is in scope of class {class}: nothing is made of its libraries")
+        })
+        .collect()
 }
 
 /// Names rules and libraries of which more products failed than were made.
@@ -352,26 +366,33 @@ fn last_error(log: &str) -> Option<String> {
     )
 }
 
-fn totals(jobs: &[Job], traces: &Traces) -> Totals {
+fn totals(jobs: &[Job], libraries: &[Library], traces: &Traces) -> Totals {
     let mut totals = Totals {
         jobs: jobs.len() as u64,
         ..Totals::default()
     };
-    let mut parents: BTreeMap<(&str, u32), u64> = BTreeMap::new();
+    // By library: what the jobs that read it counted, as of a ready one nothing else does.
+    let mut parents: BTreeMap<String, u64> = BTreeMap::new();
     for job in jobs {
         match job.status {
             Status::Valid => totals.valid += 1,
             Status::Invalid => totals.invalid += 1,
             Status::Missing => totals.missing += 1,
         }
-        let of_library = parents.entry((&job.class, job.depth)).or_default();
+        let library = format!("{}-{}X", job.class, job.depth);
+        let of_library = parents.entry(library).or_default();
         *of_library = (*of_library).max(job.total_input);
         totals.total_products += job.total_products;
         totals.unique_products += job.unique_products;
         totals.products_failed = totals.products_failed.saturating_add(job.products_failed);
         totals.bytes += job.bytes;
     }
+    // Also of libraries of which no product is there yet.
+    for library in libraries.iter().filter(|library| library.complete) {
+        parents.insert(library.name.clone(), library.unique_products);
+    }
     totals.parents = parents.values().sum();
+    totals.libraries = parents.values().filter(|rows| **rows > 0).count() as u64;
     for run in &traces.runs {
         totals.cpu_seconds += run.cpu_seconds.unwrap_or(0.0);
         totals.peak_rss_bytes = totals.peak_rss_bytes.max(run.peak_rss_bytes.unwrap_or(0));

@@ -103,7 +103,7 @@ pub fn run(args: &Args) -> Result<String> {
         memory
             .try_grow(JOB_BYTES * table.jobs.len() as u64)
             .map_err(too_little)?;
-        let report = collect(&table);
+        let report = collect(&config, &table);
         fs::create_dir_all(&out_dir)?;
         publish::write_bytes(out_dir.join("jobs.tsv"), text::jobs_tsv(&report).as_bytes())?;
         publish::write_bytes(out_dir.join("index.html"), html::page(&report).as_bytes())?;

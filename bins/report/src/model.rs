@@ -45,8 +45,11 @@ pub struct Totals {
     pub invalid: u64,
     /// Not complete.
     pub missing: u64,
-    /// Parents in all libraries.
+    /// Parents in all libraries that are there.
     pub parents: u64,
+    /// Libraries that these are of.
+    #[serde(default)]
+    pub libraries: u64,
     /// Products before deduplication.
     pub total_products: u64,
     /// Products after it.

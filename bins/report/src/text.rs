@@ -1,6 +1,5 @@
 //! The report as text: the table of jobs, and the totals a person sees at the end of a run.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -90,22 +89,18 @@ pub(crate) fn jobs_tsv(report: &Report) -> String {
     tsv
 }
 
-/// Libraries whose parents were counted: those of jobs that read one. A ready library counts too.
-fn libraries(report: &Report) -> usize {
-    let read = report.jobs.iter().filter(|job| job.total_input > 0);
-    let names: BTreeSet<(&str, u32)> = read.map(|job| (job.class.as_str(), job.depth)).collect();
-    names.len()
-}
-
 /// A few lines: what was made, what is wrong, where the page is.
 pub(crate) fn totals(report: &Report, page: &Path) -> String {
     let totals = &report.totals;
     let mut text = format!(
-        "{} of {} jobs complete and valid\n{} parents in {} libraries -> {} products, {} unique ({}), {}\n",
+        "{} of {} jobs complete and valid\n{} parents in {} -> {} products, {} unique ({}), {}\n",
         totals.valid,
         totals.jobs,
         grouped(totals.parents),
-        libraries(report),
+        match totals.libraries {
+            1 => "1 library".to_owned(),
+            n => format!("{n} libraries"),
+        },
         grouped(totals.total_products),
         grouped(totals.unique_products),
         if totals.total_products == 0 {

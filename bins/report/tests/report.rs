@@ -376,10 +376,13 @@ fn a_complete_run_adds_up() {
     let case = Case::new();
     let names = job_names(&case);
     assert_eq!(names.len(), 22);
+    // A library counts before anything is made of it.
+    case.merged(&case.results().join("library/lipid-1X"), 500, 400);
+    let said = case.run(&[]).unwrap();
+    assert!(said.contains("\n400 parents in 1 library -> 0 "), "{said}");
     for (n, name) in (1..).zip(&names) {
         case.finish(name, 100 * n, 50 * n, GOOD);
     }
-    case.merged(&case.results().join("library/lipid-1X"), 500, 400);
     case.rejected();
     let said = case.run(&[]).unwrap();
     assert!(
@@ -387,13 +390,13 @@ fn a_complete_run_adds_up() {
         "{said}"
     );
     assert!(said.contains("report/index.html"), "{said}");
-    assert!(said.contains("200 parents in 2 libraries"), "{said}");
+    assert!(said.contains("\n500 parents in 2 libraries"), "{said}");
     let report = case.report();
     let all: u64 = (1..=22).sum();
     assert_eq!(report.totals.total_products, 100 * all);
     assert_eq!(report.totals.unique_products, 50 * all);
-    // 100 parents in each of the two libraries, however many rules read them.
-    assert_eq!(report.totals.parents, 200);
+    // However many rules read them: what its merge counted, and 100 of the library that no merge made.
+    assert_eq!((report.totals.parents, report.totals.libraries), (500, 2));
     assert_eq!(report.totals.rejected, 3);
     assert_eq!(report.rdkit_version.as_deref(), Some("2022.09.3"));
     assert!(
@@ -535,6 +538,23 @@ fn an_empty_folder_is_reported_as_such() {
             .iter()
             .all(|job| job.status == Status::Missing && job.problem.is_some())
     );
+}
+
+#[test]
+fn a_class_without_rules_is_named() {
+    let case = Case::new();
+    let config = case.dir.path().join("pipeline.yaml");
+    let text = fs::read_to_string(&config).unwrap();
+    let more = text.replace("polyphenol, lipid]", "polyphenol, lipid, other]");
+    assert_ne!(more, text);
+    fs::write(&config, more).unwrap();
+    let note = "no rule is in scope of class other: nothing is made of its libraries";
+    let said = case.run(&[]).unwrap();
+    assert!(said.contains(&format!("note: {note}\n")), "{said}");
+    assert_eq!(case.report().notes, [note]);
+    fs::write(&config, text).unwrap();
+    case.run(&[]).unwrap();
+    assert_eq!(case.report().notes, [""; 0]);
 }
 
 #[test]
