@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use halocline_budget::MemoryLimit;
+use tracing_subscriber::filter::LevelFilter;
 
 /// Flags of every halo-* binary; flatten it into a binary's arguments.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -15,8 +16,8 @@ pub struct Common {
     #[arg(long, value_name = "SIZE")]
     pub memory_limit: Option<MemoryLimit>,
 
-    /// What to log to stderr: error, warn, info, debug or trace, or a tracing filter
-    #[arg(long, value_name = "LEVEL", conflicts_with_all = ["verbose", "quiet"])]
+    /// What to log to stderr: off, error, warn, info, debug or trace, or a tracing filter (`warn,halocline_drive=debug`)
+    #[arg(long, value_name = "LEVEL", conflicts_with_all = ["verbose", "quiet"], value_parser = log_level)]
     pub log_level: Option<String>,
 
     /// Log more: -v debug, -vv trace
@@ -42,6 +43,16 @@ pub struct Spill {
     /// files have no name; nothing is left behind however the process ends.
     #[arg(long, value_name = "DIR")]
     pub tmp_dir: Option<PathBuf>,
+}
+
+/// A level or a filter, which to the filter's own parser a misspelt level is too: of a target of that name.
+fn log_level(text: &str) -> Result<String, String> {
+    for part in text.split(',').filter(|part| !part.contains('=')) {
+        if part.parse::<LevelFilter>().is_err() {
+            return Err(format!("`{part}` is no level"));
+        }
+    }
+    Ok(text.to_owned())
 }
 
 impl Common {

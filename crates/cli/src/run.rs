@@ -249,9 +249,18 @@ mod tests {
         assert_eq!(parse("x -vv").unwrap().filter(), "trace");
         assert_eq!(parse("x -q").unwrap().filter(), "warn");
         assert_eq!(parse("x --log-level debug").unwrap().filter(), "debug");
+        let filter = "warn,halocline_drive=debug";
+        let given = parse(&format!("x --log-level {filter}")).unwrap();
+        assert_eq!(given.filter(), filter);
         let limit = parse("x --memory-limit 64MiB").unwrap().limit();
         assert_eq!(limit.bytes(), 64 << 20);
-        for bad in ["x --memory-limit 64", "x --memory-limit 0MiB", "x -v -q"] {
+        for bad in [
+            "x --memory-limit 64",
+            "x --memory-limit 0MiB",
+            "x -v -q",
+            "x --log-level wrn",
+            "x --log-level x=debug,wrn",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }
