@@ -371,7 +371,7 @@ fn totals(jobs: &[Job], libraries: &[Library], traces: &Traces) -> Totals {
         jobs: jobs.len() as u64,
         ..Totals::default()
     };
-    // By library: what the jobs that read it counted, as of a ready one nothing else does.
+    // By library that a rule is for: what the jobs that read it counted, as of a ready one nothing else does.
     let mut parents: BTreeMap<String, u64> = BTreeMap::new();
     for job in jobs {
         match job.status {
@@ -389,7 +389,9 @@ fn totals(jobs: &[Job], libraries: &[Library], traces: &Traces) -> Totals {
     }
     // Also of libraries of which no product is there yet.
     for library in libraries.iter().filter(|library| library.complete) {
-        parents.insert(library.name.clone(), library.unique_products);
+        if let Some(of_library) = parents.get_mut(&library.name) {
+            *of_library = library.unique_products;
+        }
     }
     totals.parents = parents.values().sum();
     totals.libraries = parents.values().filter(|rows| **rows > 0).count() as u64;

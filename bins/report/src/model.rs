@@ -45,7 +45,7 @@ pub struct Totals {
     pub invalid: u64,
     /// Not complete.
     pub missing: u64,
-    /// Parents in all libraries that are there.
+    /// Parents in all libraries that are there and that rules are for.
     pub parents: u64,
     /// Libraries that these are of.
     #[serde(default)]

@@ -549,7 +549,10 @@ fn a_class_without_rules_is_named() {
     assert_ne!(more, text);
     fs::write(&config, more).unwrap();
     let note = "no rule is in scope of class other: nothing is made of its libraries";
+    // It has molecules and no parents.
+    case.merged(&case.results().join("library/other-1X"), 500, 400);
     let said = case.run(&[]).unwrap();
+    assert!(said.contains("\n0 parents in 0 libraries "), "{said}");
     assert!(said.contains(&format!("note: {note}\n")), "{said}");
     assert_eq!(case.report().notes, [note]);
     fs::write(&config, text).unwrap();
