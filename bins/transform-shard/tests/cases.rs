@@ -225,14 +225,43 @@ fn explain_rules_says_which_lane_and_why() {
     let dir = tempfile::tempdir().unwrap();
     let rules = dir.path().join("rules.yaml");
     let text = std::fs::read_to_string(transforms()).unwrap();
-    std::fs::write(
-        &rules,
-        text.replace(
-            "[c:1][OX2H:2]>>[c:1][O:2]C\"",
-            "[c:1][OX2H:2]>>[c:1].[O:2]C\"",
+    let ome = "[c:1][OX2H:2]>>[c:1][O:2]C\"";
+    assert!(text.contains(ome));
+    for (smirks, lane) in [
+        (
+            "[c:1][OX2H:2]>>[c:1].[O:2]C",
+            "full route: more than one product",
         ),
-    )
-    .unwrap();
-    let said = done(&args!["--rules", rules, "--rule", OME, "--explain-rules"]);
-    assert!(said.contains("full route: more than one product"), "{said}");
+        ("[O:2][c:1]>>[c:1][O:2]C", "local edit"),
+        ("[#6:1][#8:2]>>[C:1][O:2]C", "local edit"),
+        ("[C,c:1]-,=[O:2]>>[C:1]=[O:2]", "local edit"),
+        (
+            "[C:1]=[O:2]>>[C:1][O:2]",
+            "full route: the order of a bond of the parent changes",
+        ),
+        (
+            "[C:1][O:2]>>[C:1]=[O:2]",
+            "full route: the order of a bond of the parent changes",
+        ),
+        (
+            "[c:1][OX2H:2]>>[c:1][O-:2]",
+            "full route: an atom of the parent gets a charge",
+        ),
+        (
+            "[nX2:1]>>[n:1]C",
+            "full route: an aromatic heteroatom of the parent takes part",
+        ),
+        (
+            "[c:1][OX2H:2]>>[c:1][N:2]",
+            "full route: an atom of the parent becomes another element",
+        ),
+        (
+            "[c:1][OX2H:2]>>[C:1][O:2]",
+            "full route: an atom of the parent becomes aromatic, or ceases to be",
+        ),
+    ] {
+        std::fs::write(&rules, text.replace(ome, &format!("{smirks}\""))).unwrap();
+        let said = done(&args!["--rules", &rules, "--rule", OME, "--explain-rules"]);
+        assert_eq!(said.trim_end(), format!("{OME}\t{lane}"), "{smirks}");
+    }
 }

@@ -2,6 +2,8 @@
 #include "lane.h"
 
 #include <GraphMol/ChemReactions/ReactionRunner.h>
+#include <GraphMol/QueryBond.h>
+#include <GraphMol/QueryOps.h>
 
 #include <algorithm>
 #include <map>
@@ -11,6 +13,53 @@ namespace halocline {
 using RDKit::Atom;
 using RDKit::Bond;
 namespace props = RDKit::common_properties;
+
+namespace {
+
+// Can a bond that matches this template bond have that order? True where the template says nothing simple.
+bool may_have_order(const Bond &templ, Bond::BondType type) {
+  if (!templ.hasQuery()) {
+    return true;
+  }
+  const auto &query = *templ.getQuery();
+  if (query.getNegation()) {
+    return true;
+  }
+  if (query.getDescription() == "SingleOrAromaticBond") {
+    return type == Bond::SINGLE || type == Bond::AROMATIC;
+  }
+  const auto *order = dynamic_cast<const RDKit::BOND_EQUALS_QUERY *>(&query);
+  return order == nullptr || query.getDescription() != "BondOrder" || order->getVal() == static_cast<int>(type);
+}
+
+// Why `site_allows` would refuse every site of every parent; empty when it need not.
+std::string never_allowed(const Edit &edit, const RDKit::ROMol &reactant) {
+  for (const auto &mapped : edit.mapped) {
+    if (mapped.sets_charge && mapped.charge != 0) {
+      return "an atom of the parent gets a charge";
+    }
+    if (mapped.aromatic && mapped.atomic_num != 6) {
+      return "an aromatic heteroatom of the parent takes part";
+    }
+    for (const auto &need : needs_of_atom(*reactant.getAtomWithIdx(mapped.reactant_atom))) {
+      if (need.atomic_num != mapped.atomic_num) {
+        return "an atom of the parent becomes another element";
+      }
+      if (need.aromatic >= 0 && (need.aromatic == 1) != mapped.aromatic) {
+        return "an atom of the parent becomes aromatic, or ceases to be";
+      }
+    }
+  }
+  for (const auto &kept : edit.kept) {
+    const auto *bond = reactant.getBondBetweenAtoms(kept.begin, kept.end);
+    if (!kept.from_parent && !may_have_order(*bond, kept.type)) {
+      return "the order of a bond of the parent changes";
+    }
+  }
+  return "";
+}
+
+}  // namespace
 
 CompiledEdit compile_edit(const Rule &rule) {
   const auto no = [](const std::string &why) { return CompiledEdit{std::nullopt, why}; };
@@ -135,6 +184,10 @@ CompiledEdit compile_edit(const Rule &rule) {
     if (!kept) {
       return no("a bond between two surviving atoms is broken");
     }
+  }
+
+  if (const std::string why = never_allowed(edit, reactant); !why.empty()) {
+    return no(why);
   }
 
   // Added atoms must hang as trees, each from exactly one mapped atom: as many bonds as atoms, all reached.

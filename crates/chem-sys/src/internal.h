@@ -23,6 +23,8 @@ struct Needed {
   int aromatic;
 };
 
+std::vector<Needed> needs_of_atom(const RDKit::Atom &query_atom);
+
 // A reaction compiled once per kernel. The reactant template decides the sites, the query (if any) filters them.
 struct Rule {
   std::unique_ptr<RDKit::ChemicalReaction> reaction;

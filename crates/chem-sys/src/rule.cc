@@ -44,9 +44,8 @@ void collect_needs(const RDKit::QueryAtom::QUERYATOM_QUERY &query, std::vector<N
 std::vector<Needed> needs_of(const RDKit::ROMol &pattern) {
   std::vector<Needed> needs;
   for (const auto *atom : pattern.atoms()) {
-    if (atom->hasQuery()) {
-      collect_needs(*atom->getQuery(), needs);
-    }
+    const auto its = needs_of_atom(*atom);
+    needs.insert(needs.end(), its.begin(), its.end());
   }
   return needs;
 }
@@ -76,6 +75,14 @@ std::string product_only_maps(const RDKit::ChemicalReaction &reaction, const RDK
 std::string reactant_text(const std::string &smirks) { return smirks.substr(0, smirks.find(">>")); }
 
 }  // namespace
+
+std::vector<Needed> needs_of_atom(const RDKit::Atom &atom) {
+  std::vector<Needed> needs;
+  if (atom.hasQuery()) {
+    collect_needs(*atom.getQuery(), needs);
+  }
+  return needs;
+}
 
 Rule compile_rule(const std::string &smirks, const std::string &query, int64_t max_sites, bool exclude_sugar_like) {
   take_log();
@@ -165,6 +172,7 @@ bool TextElements::may_have(const std::vector<Needed> &needs, bool as_written) c
   }
   for (const auto &need : needs) {
     char letter = 0;
+    char second = 0;
     switch (need.atomic_num) {
       case 6:
         letter = 'C';
@@ -175,15 +183,33 @@ bool TextElements::may_have(const std::vector<Needed> &needs, bool as_written) c
       case 8:
         letter = 'O';
         break;
+      case 9:
+        letter = 'F';
+        break;
+      case 15:
+        letter = 'P';
+        break;
       case 16:
         letter = 'S';
+        break;
+      case 17:
+        letter = 'C';
+        second = 'l';
+        break;
+      case 35:
+        letter = 'B';
+        second = 'r';
+        break;
+      case 53:
+        letter = 'I';
         break;
       default:
         continue;
     }
     const bool upper = upper_[letter - 'A'];
-    const bool lower = lower_[letter - 'A'];
-    const bool there = !as_written || need.aromatic < 0 ? upper || lower : (need.aromatic == 1 ? lower : upper);
+    const bool lower = second == 0 && lower_[letter - 'A'];
+    const bool there = (!as_written || need.aromatic < 0 ? upper || lower : (need.aromatic == 1 ? lower : upper)) &&
+                       (second == 0 || lower_[second - 'a']);
     if (!there) {
       return false;
     }
