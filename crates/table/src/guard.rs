@@ -2,11 +2,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Runs a decoder; a panic becomes its message.
+/// Runs a decoder; a panic becomes its message. On one line: a decoder quotes names, and damage can put a line break into one.
 pub(crate) fn guard<T>(run: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     quiet::install();
     let _quiet = quiet::Quiet::start();
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+    let outcome = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         let text = panic
             .downcast_ref::<String>()
             .cloned()
@@ -15,7 +15,8 @@ pub(crate) fn guard<T>(run: impl FnOnce() -> Result<T, String>) -> Result<T, Str
             "the decoder gave up: {}",
             text.as_deref().unwrap_or("no reason given")
         ))
-    })
+    });
+    outcome.map_err(|text| text.replace('\n', "\\n"))
 }
 
 /// Panics that are caught and reported as errors print nothing of their own.
@@ -51,5 +52,18 @@ mod quiet {
         fn drop(&mut self) {
             DEPTH.with(|d| d.set(d.get() - 1));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::guard;
+
+    #[test]
+    fn a_decoder_speaks_on_one_line() {
+        let said = guard(|| Err::<(), _>("expected field row got\now".to_owned()));
+        assert_eq!(said, Err("expected field row got\\now".to_owned()));
+        let said = guard(|| -> Result<(), String> { panic!("a\nb") });
+        assert_eq!(said, Err("the decoder gave up: a\\nb".to_owned()));
     }
 }
