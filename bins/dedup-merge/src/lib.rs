@@ -154,9 +154,17 @@ pub fn run(config: &Config) -> Result<Merged, MergeError> {
     sidecar.close(&budget, &times);
     let summary = summary::summary(config, &shards, &sidecar);
     // The table last: when it is there, so is what describes it, however full the disk is.
-    sidecar.write(&Sidecar::path_for(&config.out))?;
-    publish::write_bytes(&config.summary, format!("{summary:#}\n").as_bytes())?;
-    written.table.publish()?;
+    let beside = Sidecar::path_for(&config.out);
+    sidecar.write(&beside)?;
+    let publish = || -> Result<(), MergeError> {
+        publish::write_bytes(&config.summary, format!("{summary:#}\n").as_bytes())?;
+        written.table.publish()?;
+        Ok(())
+    };
+    publish().inspect_err(|_| {
+        // It would describe nothing that is there.
+        let _ = fs_err::remove_file(&beside);
+    })?;
     tracing::info!(
         "{} rows from {} shards, {} kept, {} duplicates; {} in {:.1} s, peak {:#}",
         shards.rows,
