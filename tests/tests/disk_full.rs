@@ -199,6 +199,46 @@ fn merge(shards: &Path, out: &Path, strategy: &str) -> Command {
     tool
 }
 
+/// Where a text goes to stdout, that may be a file on a full disk.
+#[test]
+fn a_full_stdout_is_named() {
+    let dir = scratch();
+    let library = library(dir.path(), &np_700(10));
+    let place = Place::new(dir.path().join("place"), 1);
+    let config = place.dir().join("pipeline.yaml");
+    let with = |name: &str, args: &[&str]| {
+        let mut tool = command(name);
+        tool.args(args).args(["-qq", "--no-progress"]);
+        tool.current_dir(place.dir());
+        tool
+    };
+    let library = library.to_str().unwrap();
+    let config = config.to_str().unwrap();
+    let rules = root().join("configs/transforms.yaml");
+    for mut tool in [
+        with("halo-validate-parquet", &[library]),
+        with("halo-split", &[library, "--shards", "2", "--inspect"]),
+        with("halo-drive", &["plan", "--config", config]),
+        with("halo-drive", &["status", "--config", config]),
+        with("halo-drive", &["run", "--dry-run", "--config", config]),
+        with("halo-report", &["--config", config]),
+        with(
+            "halo-transform-shard",
+            &["--explain-rules", "--rules", rules.to_str().unwrap()],
+        ),
+    ] {
+        let full = fs_err::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let output = tool.stdout(full.into_parts().0).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{tool:?}: {said}");
+        assert!(said.contains("stdout"), "{tool:?}: {said}");
+        assert_eq!(said.lines().count(), 1, "{tool:?}: {said}");
+    }
+}
+
 #[test]
 fn split_on_a_full_disk() {
     where_mounting_is_allowed("split_on_a_full_disk", || {
@@ -241,9 +281,8 @@ fn merge_on_a_full_disk() {
         let dir = scratch();
         let shards = shards(dir.path());
         for strategy in ["memory", "bloom", "spill"] {
-            survives(dir.path(), &["products.parquet"], &|disk| {
-                merge(&shards, disk, strategy)
-            });
+            let finals = ["products.parquet", "products.parquet.stats.json"];
+            survives(dir.path(), &finals, &|disk| merge(&shards, disk, strategy));
         }
         // Spill files have no names: what they take is seen from outside only.
         let out = dir.path().join("merged");

@@ -65,11 +65,11 @@ pub(crate) fn run(args: &RunArgs, budget: &Budget) -> anyhow::Result<Outcome> {
         if lock.is_some() {
             release_leftovers(table);
         }
-        show::print(&format!(
+        halocline_cli::print(&format!(
             "nothing to do: all {} results are complete\n",
             work.targets.len()
         ))?;
-        show::print(&strays::lines(&strays::find(table)))?;
+        halocline_cli::print(&strays::lines(&strays::find(table)))?;
         return Ok(Outcome::Done);
     }
     let (cores, memory_bytes) = room(args, work.jobs.iter().map(|(job, _)| *job))?;
@@ -80,7 +80,7 @@ pub(crate) fn run(args: &RunArgs, budget: &Budget) -> anyhow::Result<Outcome> {
             .iter()
             .map(|(j, why)| format!("{}: {why}\n", j.id))
             .collect();
-        show::print(&format!(
+        halocline_cli::print(&format!(
             "{}{} jobs would run\n",
             lines.concat(),
             lines.len()
@@ -120,7 +120,7 @@ pub(crate) fn run(args: &RunArgs, budget: &Budget) -> anyhow::Result<Outcome> {
     run.journal.end();
     if !children::stopping() {
         release_leftovers(table);
-        show::print(&strays::lines(&strays::find(table)))?;
+        halocline_cli::print(&strays::lines(&strays::find(table)))?;
     }
     drop(lock);
     drop(busy);
@@ -287,7 +287,7 @@ impl<'a> Run<'a> {
                 }
             }
         })?;
-        show::print(&show::summary(&self.schedule, &self.tally, before))?;
+        halocline_cli::print(&show::summary(&self.schedule, &self.tally, before))?;
         let incomplete = self
             .schedule
             .entries
@@ -296,10 +296,10 @@ impl<'a> Run<'a> {
             .count()
             + usize::from(self.incomplete_report);
         if children::stopping() {
-            show::print("stopped by a signal; the same command goes on from here\n")?;
+            halocline_cli::print("stopped by a signal; the same command goes on from here\n")?;
         }
         if incomplete == 0 {
-            show::print(&format!(
+            halocline_cli::print(&format!(
                 "complete: {} results\n",
                 before.len() + self.results()
             ))?;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::Path;
 
 use halocline_budget::{Budget, ByteSize};
@@ -18,14 +17,6 @@ use crate::record::Subject;
 use crate::run::Tally;
 use crate::schedule::{Schedule, Standing};
 use crate::{select, strays};
-
-/// Writes to stdout; a reader that has gone away (`| head`) is no error.
-pub(crate) fn print(text: &str) -> anyhow::Result<()> {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
-}
 
 /// Bytes of a job in the plan's JSON, as values and as text (measured 2026-11 with 16,074 jobs: 10 KiB).
 const TEXT_BYTES: u64 = 12 << 10;
@@ -50,7 +41,7 @@ pub(crate) fn plan(args: &PlanArgs, budget: &Budget) -> anyhow::Result<Outcome> 
         Format::Json => serde_json::to_string_pretty(&value)? + "\n",
         Format::Table => jobs(table),
     };
-    print(&text)?;
+    halocline_cli::print(&text)?;
     Ok(Outcome::Done)
 }
 

@@ -14,7 +14,7 @@ use crate::args::{Format, StatusArgs};
 use crate::check::{Checker, State};
 use crate::lock::{self, Lock};
 use crate::progress::people;
-use crate::{facts, select, show, strays};
+use crate::{facts, select, strays};
 
 /// What runs right now, by job, with the second since 1970 in which it started. Only for people:
 /// it is not synced to disk, and a run that was killed leaves it behind (the lock tells).
@@ -200,7 +200,7 @@ pub(crate) fn status(args: &StatusArgs, budget: &Budget) -> anyhow::Result<Outco
         Format::Json => serde_json::to_string_pretty(&report)? + "\n",
         Format::Table => people_table(&report, args.jobs),
     };
-    show::print(&text)?;
+    halocline_cli::print(&text)?;
     if report.complete {
         return Ok(Outcome::Done);
     }

@@ -1,6 +1,5 @@
 //! `halo-report`: what the pipeline made, for people and for scripts.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use halocline_cli::Outcome;
@@ -13,7 +12,7 @@ fn main() -> ExitCode {
         || (),
         |args| {
             let totals = run(&args)?;
-            std::io::stdout().lock().write_all(totals.as_bytes())?;
+            halocline_cli::print(&totals)?;
             Ok(Outcome::Done)
         },
     )

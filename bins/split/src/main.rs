@@ -1,6 +1,5 @@
 //! `halo-split`: see the library beside it.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use halocline_cli::Outcome;
@@ -13,7 +12,7 @@ fn main() -> ExitCode {
         || (),
         |args| {
             let text = run(args)?;
-            std::io::stdout().lock().write_all(text.as_bytes())?;
+            halocline_cli::print(&text)?;
             Ok(Outcome::Done)
         },
     )

@@ -1,6 +1,5 @@
 //! `halo-validate-parquet`: see the library beside it.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use halocline_validate_parquet::{Args, run, stop};
@@ -12,7 +11,7 @@ fn main() -> ExitCode {
         stop,
         |args| {
             let (outcome, text) = run(args)?;
-            std::io::stdout().lock().write_all(text.as_bytes())?;
+            halocline_cli::print(&text)?;
             Ok(outcome)
         },
     )

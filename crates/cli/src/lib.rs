@@ -15,4 +15,4 @@ pub mod sidecar;
 pub use flags::{Common, Spill};
 pub use overwrite::{Overwrite, refuse_overwrite};
 pub use progress::Progress;
-pub use run::{Outcome, PARENT_VARIABLE, legible, main, version};
+pub use run::{Outcome, PARENT_VARIABLE, legible, main, print, version};

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::error::ErrorKind;
 use halocline_budget::publish;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -138,6 +139,20 @@ fn is_running(pid: rustix::process::Pid) -> bool {
 fn complain(name: &str, text: &str) {
     // A closed stderr leaves nobody to tell; the exit code still speaks.
     let _ = writeln!(io::stderr().lock(), "{name}: {}", legible(text));
+}
+
+/// Writes to stdout. A reader that has gone away (`| head`) is no error.
+///
+/// # Errors
+/// Any other failure, with the number of bytes.
+pub fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).with_context(|| format!("cannot write {} bytes to stdout", text.len()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Most bytes of a message; a key of a hostile file can be as long as the file.
