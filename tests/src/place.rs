@@ -1,6 +1,6 @@
 //! A folder in which the whole pipeline runs on a cut of the demo's molecules, under either engine.
 
-use crate::{bin_dir, command, np_700, root, run, workflow_bin_dir};
+use crate::{bin_dir, command, np_700, root, workflow_bin_dir};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -72,17 +72,6 @@ impl Place {
         snakemake.arg("--snakefile").arg(root().join("Snakefile"));
         snakemake.args(["--configfile", "pipeline.yaml", "--cores", "2"]);
         snakemake
-    }
-
-    /// Whether a Snakemake that was killed has left its lock.
-    pub fn is_locked(&self) -> bool {
-        let locks = fs_err::read_dir(self.dir.join(".snakemake/locks"));
-        locks.is_ok_and(|mut files| files.next().is_some())
-    }
-
-    /// What a person does after Snakemake was killed: `snakemake --unlock`.
-    pub fn unlock(&self) {
-        run(self.snakemake().arg("--unlock"));
     }
 
     /// All final tables, by their path in the folder.

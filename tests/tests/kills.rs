@@ -112,9 +112,6 @@ fn disturb(place: &Place, attack: &Attack, signals: u64, random: &mut Random) ->
     let log = place.dir().join("engine.log");
     let mut happened = Happened::default();
     loop {
-        if place.is_locked() {
-            place.unlock();
-        }
         let before = records(place);
         let mut child = start((attack.engine)(place), &log);
         happened.starts += 1;

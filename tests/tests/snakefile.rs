@@ -81,10 +81,11 @@ fn every_entry_of_a_profile_is_explained() {
         let text = fs_err::read_to_string(path).unwrap();
         let mut before = "";
         for line in text.lines() {
-            let entry = line.starts_with(|c: char| c.is_ascii_lowercase());
+            let begins =
+                |line: &str| line.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+            let entry = begins(line);
             // An entry may share the comment of the one above it.
-            let explained =
-                before.starts_with('#') || before.starts_with(|c: char| c.is_ascii_lowercase());
+            let explained = before.starts_with('#') || begins(before);
             assert!(!entry || explained, "{name}: `{line}` has no comment");
             before = line;
         }

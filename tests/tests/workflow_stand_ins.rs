@@ -250,6 +250,57 @@ fn shard_tables_go_at_the_end_of_a_run_and_not_before_they_are_read() {
     assert_eq!(shard_tables(&bench), Vec::<PathBuf>::new());
 }
 
+/// The verdict says what is wrong with a table, and the report shows it: neither goes because its job failed.
+#[test]
+fn what_a_failed_job_has_written_stays() {
+    let bench = bench();
+    bench.set("fail", "halo-validate-parquet*lipid*COCl 1\n");
+    said(&mut bench.snakemake(&["--cores", "4"]), 1);
+    let folder = bench.path("results/transforms/lipid-1X_FG_CARBOXYL__COOH__TO__COCl");
+    let files = || {
+        let names = fs_err::read_dir(&folder).unwrap();
+        let mut names: Vec<_> = names.map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let left = files();
+    assert!(left.contains(&"validation.json".into()), "{left:?}");
+    // As under the other engine.
+    said(&mut bench.drive("run --cores 4 --retries 0"), 1);
+    assert_eq!(files(), left);
+    bench.remove("fail");
+    bench.calls();
+    let rest = counts([("halo-validate-parquet", 1), ("halo-report", 1)]);
+    assert_eq!(run_all(&bench), rest);
+    assert_eq!(files(), left);
+}
+
+/// Ten lines that expand to 3,486,784,401 values: what checks or prints them takes all memory.
+#[test]
+fn a_configuration_that_expands_is_refused() {
+    let bench = bench();
+    let shipped = std::fs::read_to_string(bench.path("configs/pipeline.yaml")).unwrap();
+    let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
+    for i in 1..10 {
+        let list = vec![format!("*a{}", i - 1); 9].join(", ");
+        bomb.push_str(&format!("a{i}: &a{i} [{list}]\n"));
+    }
+    bench.set("configs/pipeline.yaml", &format!("{shipped}{bomb}"));
+    // Where it is not refused, it is stopped.
+    let mut limited = Command::new("bash");
+    let snakemake = bench.snakemake(&["--cores", "1", "-n"]);
+    limited.args(["-c", "ulimit -v 4000000; exec timeout 60 \"$@\"", "-"]);
+    limited
+        .arg(snakemake.get_program())
+        .args(snakemake.get_args());
+    limited.current_dir(snakemake.get_current_dir().unwrap());
+    for (name, value) in snakemake.get_envs() {
+        limited.env(name, value.unwrap_or_default());
+    }
+    let text = said(&mut limited, 1);
+    assert!(text.contains("more than 10,000 values"), "{text}");
+}
+
 /// A forced job whose inputs went with its products would have its outputs removed, and then fail.
 #[test]
 fn steps_that_cannot_be_forced_are_refused() {

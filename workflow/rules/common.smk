@@ -6,7 +6,9 @@
 # job run, and the jobs that need it. All inputs are `ancient`: no time stamp decides anything.
 # Shard tables are no outputs, so none is `temp()`: `halo-drive record` removes those that nothing needs
 # any more (`releases` in the plan), under both engines alike, and a run those that are left (`release_leftovers`).
+import os
 import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -20,6 +22,10 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow" / "scripts"))
 
 import jobtable
 
+try:
+    jobtable.refuse_expansion(config)
+except jobtable.PlanError as error:
+    raise WorkflowError(str(error)) from None
 validate(config, str(Path(workflow.basedir) / "workflow/schemas/config.schema.yaml"))
 
 

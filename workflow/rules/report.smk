@@ -41,11 +41,16 @@ rule report:
 onerror:
     PLAN.release_leftovers()
     # The report says what failed; the jobs that did not are complete.
-    shell(f"{jobtable.command_line(PLAN.job('report', 'report'))} || true")
+    report = jobtable.command_line(PLAN.job("report", "report"))
+    path = f"{BIN_DIR}:{os.environ['PATH']}"
+    written = subprocess.run(
+        ["bash", "-c", report], env={**os.environ, "PATH": path}
+    )
+    which = f"; {R}/report/index.html says which" if written.returncode == 0 else ""
     for line in PLAN.failures(STARTED):
         print(f"halocline: {line}", file=sys.stderr)
     print(
-        f"halocline: some jobs failed; {R}/report/index.html says which. The same command goes on from here.",
+        f"halocline: some jobs failed{which}. The same command goes on from here.",
         file=sys.stderr,
     )
 

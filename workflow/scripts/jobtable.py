@@ -23,8 +23,14 @@ RESULT_STEPS = ("merge_library", "merge", "validate", "report")
 NEVER_DONE = "not done"
 # How a program of ours that reads tables ends when it gives up by itself (crates/cli/src/run.rs).
 GAVE_UP = re.compile(r"halo-(?!drive)[a-z-]+: (broken|error): ")
+# How it says that a disk is full (crates/budget/src/publish.rs).
+DISK_FULL = "no space left on the device"
 # Where to look when a job was not even started.
 NOT_OURS = "what Snakemake or the scheduler (sbatch) said is above"
+
+
+# Values of a configuration; the largest that makes sense, with every library and column named, has some hundred.
+MOST_VALUES = 10_000
 
 
 class PlanError(Exception):
@@ -99,6 +105,20 @@ def lock(table):
     _held.append(file)
 
 
+def refuse_expansion(config):
+    """Refuses a configuration whose aliases expand to more than anybody means: to check or to print it takes all memory."""
+    values, count = [config], 0
+    while values:
+        value = values.pop()
+        count += 1
+        if count > MOST_VALUES:
+            raise PlanError(f"the configuration has more than {MOST_VALUES:,} values; aliases count each time they are used")
+        if isinstance(value, dict):
+            values += value.values()
+        elif isinstance(value, list):
+            values += value
+
+
 class JobTable:
     """Jobs by step and name."""
 
@@ -166,7 +186,7 @@ class JobTable:
         elif waiting:
             lines.append(f"not done because of that: {waiting} jobs")
         # Digests of what is there are not compared here.
-        if any(job.get("needs") and GAVE_UP.match(words) for job, words in failed):
+        if any(job.get("needs") and GAVE_UP.match(words) and DISK_FULL not in words for job, words in failed):
             check = shlex.join(["halo-drive", "run", "--config", self.config, "--checksums"])
             lines.append(
                 f"a job that failed may have read what was damaged since it was made; `{check}` finds such files, and makes them again"

@@ -104,6 +104,7 @@ class Failures(unittest.TestCase):
             (["x"], "halo-x-y: broken: row 3\nhint: none\n", True),
             (["x"], "halo-x: error: e\nhalocline: halo-x: killed by signal 9: by somebody\n", False),
             (["x"], "halo-drive: error: cannot be recorded\n", False),
+            (["x"], "halo-x: error: no space left on the device for `a`: 4 KiB written\n", False),
             (["x"], "", False),
             ([], "halo-x: error: bad page\n", False),
         ):
@@ -170,6 +171,16 @@ class Leftovers(unittest.TestCase):
         for job in ("merge/r", "validate/r"):
             self.record(job)
         self.assertEqual(len(self.left()), 3)
+
+
+class Expansion(unittest.TestCase):
+    def test_aliases_count_each_time(self):
+        value = ["x"] * 9
+        jobtable.refuse_expansion({"a": value, "b": {"c": value}})
+        for _ in range(9):
+            value = [value] * 9
+        with self.assertRaisesRegex(jobtable.PlanError, "more than 10,000 values"):
+            jobtable.refuse_expansion({"a": {"b": value}})
 
 
 class Configuration(unittest.TestCase):
