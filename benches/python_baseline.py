@@ -130,7 +130,11 @@ def main():
                             buffer.clear()
 
         flying = set()
-        for records in batches(args.input, args.rows, BATCH_ROWS if args.depth == 1 else BATCH_ROWS // 25):
+        batch_rows = BATCH_ROWS if args.depth == 1 else BATCH_ROWS // 25
+        # Of a small input, every worker still gets its share.
+        parents = min(args.rows, pq.read_metadata(args.input).num_rows)
+        batch_rows = max(1, min(batch_rows, parents // (4 * args.workers)))
+        for records in batches(args.input, args.rows, batch_rows):
             totals["parents"] += len(records)
             flying.add(pool.submit(work, records))
             if len(flying) >= 2 * args.workers:
