@@ -87,7 +87,7 @@ struct Report {
     /// The process that runs the pipeline now, if any.
     engine: Option<String>,
     complete: bool,
-    /// Seconds until the running process is expected to end.
+    /// Seconds until the running process is expected to end; nothing when it should have ended by now.
     seconds_left: Option<u64>,
     steps: Vec<StepCount>,
     running: Vec<Running>,
@@ -141,7 +141,7 @@ pub(crate) fn status(args: &StatusArgs, budget: &Budget) -> anyhow::Result<Outco
         schema: "halocline.status/1",
         engine,
         complete: true,
-        seconds_left: expected_end.map(|end| end.saturating_sub(now())),
+        seconds_left: expected_end.and_then(|end| end.checked_sub(now()).filter(|left| *left > 0)),
         steps: Step::ALL
             .map(|step| StepCount {
                 step,

@@ -118,8 +118,10 @@ fn describe(config: &Config, smiles: &str, text: &mut String) -> anyhow::Result<
     }
     let parse = if whole.profile.light_parsed > 0 {
         "light parse (canonical SMILES of this RDKit)"
+    } else if config.chemistry.trusted_input {
+        "full parse (of canonical SMILES, those without stereo, charges, isotopes, several parts and rarer elements take the light one)"
     } else {
-        "full parse"
+        "full parse (the table does not say that its SMILES are canonical ones of this RDKit)"
     };
     writeln!(text, "{parse}, {} products", whole.products.len())?;
     for reaction in &config.reactions {

@@ -152,6 +152,10 @@ fn explain_says_what_became_of_every_site() {
     };
     let said = explain("0", &transforms(), "polyphenol");
     assert!(said.starts_with("row 0 of "), "{said}");
+    assert!(
+        said.contains("full parse (the table does not say "),
+        "{said}"
+    );
     assert!(said.contains("  1 sites, 0 masked, 0 capped, 1 products (1 by local edit, 0 by the full route), 0 failed\n  site 0  atoms [8, 9]  -> COc1ccc("), "{said}");
     assert!(
         said.contains("FG_CARBOXYL__COOH__TO__COOMe") && said.contains("  no site"),
