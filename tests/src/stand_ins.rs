@@ -1,7 +1,7 @@
 //! A small pipeline whose tools are stand-ins (`tests/stand-ins/halo-fake`), under the real `halo-drive` or Snakemake: for
 //! what an engine does around its jobs, where the jobs' own work would only take time.
 
-use crate::{root, run_expecting, workflow_bin_dir};
+use crate::{files_below, root, run_expecting, workflow_bin_dir};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -123,6 +123,22 @@ impl Bench {
         let mut drive = self.drive(args);
         drive.stdout(Stdio::piped()).stderr(Stdio::piped());
         drive.spawn().unwrap_or_else(|e| panic!("{args}: {e}"))
+    }
+
+    /// Shard tables of products or libraries that are there, rejects apart.
+    pub fn shard_tables(&self) -> Vec<PathBuf> {
+        let parts = ["library", "transforms"].map(|part| self.path("results/work").join(part));
+        let below = |dir: &PathBuf| {
+            files_below(dir)
+                .into_keys()
+                .map(|name| dir.join(name))
+                .collect()
+        };
+        let files = parts.iter().filter(|dir| dir.is_dir());
+        let files = files.flat_map::<Vec<PathBuf>, _>(below);
+        files
+            .filter(|f| f.extension().is_some_and(|e| e == "parquet"))
+            .collect()
     }
 
     /// Calls of the stand-ins since the last time, sorted.

@@ -4,7 +4,7 @@
 use halocline_tests::stand_ins::{Bench, JOBS, said};
 use halocline_tests::{bin, root, run, workflow_bin_dir};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 /// A pipeline of its own, with the halo-drive of this build.
@@ -190,64 +190,44 @@ fn tables_of_an_earlier_plan_are_named() {
     );
 }
 
-/// Shard tables of products or libraries that are there, rejects apart.
-fn shard_tables(bench: &Bench) -> Vec<PathBuf> {
-    fn below(dir: &Path, found: &mut Vec<PathBuf>) {
-        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                below(&path, found);
-            } else if path.extension().is_some_and(|e| e == "parquet") {
-                found.push(path);
-            }
-        }
-    }
-    let mut found = Vec::new();
-    for part in ["library", "transforms"] {
-        below(&bench.path("results/work").join(part), &mut found);
-    }
-    found.sort();
-    found
-}
-
 /// A product that is made again has the bytes it had: neither its validation nor the report, with which shard tables go,
 /// runs again, and the batch has made the tables of the other rules too.
 #[test]
 fn shard_tables_go_at_the_end_of_a_run_and_not_before_they_are_read() {
     let bench = bench();
     run_all(&bench);
-    assert_eq!(shard_tables(&bench), Vec::<PathBuf>::new());
+    assert_eq!(bench.shard_tables(), Vec::<PathBuf>::new());
     let product = "results/transforms/lipid-1X_FG_CARBOXYL__COOH__TO__COCl/products.parquet";
     let again = counts([("halo-transform-shard", 1), ("halo-dedup-merge", 1)]);
     bench.remove(product);
     assert_eq!(run_all(&bench), again);
-    assert_eq!(shard_tables(&bench), Vec::<PathBuf>::new());
+    assert_eq!(bench.shard_tables(), Vec::<PathBuf>::new());
 
     // What a merge that failed has still to read stays, and is enough.
     bench.remove(product);
     bench.set("fail", "halo-dedup-merge*lipid*COCl 1\n");
     said(&mut bench.snakemake(&["--cores", "4"]), 1);
-    let left = shard_tables(&bench);
+    let left = bench.shard_tables();
     assert_eq!(left.len(), 1, "{left:?}");
     assert!(left[0].ends_with("shard-00000/FG_CARBOXYL__COOH__TO__COCl.parquet"));
     bench.remove("fail");
     // (The report of the failure is not the last one.)
     let rest = counts([("halo-dedup-merge", 1), ("halo-report", 1)]);
     assert_eq!(run_all(&bench), rest);
-    assert_eq!(shard_tables(&bench), Vec::<PathBuf>::new());
+    assert_eq!(bench.shard_tables(), Vec::<PathBuf>::new());
 
     // Nothing goes that is to be kept, nor when somebody only looks; without work it goes too.
     let (off, on) = ("# keep_intermediates: true", "keep_intermediates: true");
     bench.edit("pipeline.yaml", off, on);
     bench.remove(product);
     assert_eq!(run_all(&bench), again);
-    let kept = shard_tables(&bench);
+    let kept = bench.shard_tables();
     assert!(kept.len() > 1, "{kept:?}");
     bench.edit("pipeline.yaml", on, off);
     assert_eq!(would_run(&bench), BTreeMap::new());
-    assert_eq!(shard_tables(&bench), kept);
+    assert_eq!(bench.shard_tables(), kept);
     assert_eq!(run_all(&bench), BTreeMap::new());
-    assert_eq!(shard_tables(&bench), Vec::<PathBuf>::new());
+    assert_eq!(bench.shard_tables(), Vec::<PathBuf>::new());
 }
 
 /// The verdict says what is wrong with a table, and the report shows it: neither goes because its job failed.

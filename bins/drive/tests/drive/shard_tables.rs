@@ -2,28 +2,9 @@
 
 use crate::bench;
 use halocline_tests::stand_ins::Bench;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 const COCL: &str = "results/transforms/lipid-1X_FG_CARBOXYL__COOH__TO__COCl/products.parquet";
-
-/// Shard tables of products or libraries that are there, rejects apart.
-fn shard_tables(bench: &Bench) -> Vec<PathBuf> {
-    fn below(dir: &Path, found: &mut Vec<PathBuf>) {
-        for entry in std::fs::read_dir(dir).into_iter().flatten() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                below(&path, found);
-            } else if path.extension().is_some_and(|e| e == "parquet") {
-                found.push(path);
-            }
-        }
-    }
-    let mut found = Vec::new();
-    for part in ["library", "transforms"] {
-        below(&bench.path("results/work").join(part), &mut found);
-    }
-    found
-}
 
 #[test]
 fn shards_go_when_their_products_are_validated_and_nothing_becomes_stale() {
@@ -32,21 +13,21 @@ fn shards_go_when_their_products_are_validated_and_nothing_becomes_stale() {
     bench.expect(0, "run --until merge");
     bench.calls();
     // 21 rules in 3 shards each; the shards of the libraries went with their merges
-    assert_eq!(shard_tables(&bench).len(), 3 * 21);
+    assert_eq!(bench.shard_tables().len(), 3 * 21);
     bench.set("fail", "halo-validate*COCl 1\n");
     bench.expect(1, "run");
     assert_eq!(
-        shard_tables(&bench).len(),
+        bench.shard_tables().len(),
         3 * 2,
         "{:?}",
-        shard_tables(&bench)
+        bench.shard_tables()
     );
     bench.remove("fail");
     bench.calls();
     bench.expect(0, "run");
     // what is gone is not missed
     assert_eq!(bench.calls().len(), 2 + 1);
-    assert_eq!(shard_tables(&bench), Vec::<PathBuf>::new());
+    assert_eq!(bench.shard_tables(), Vec::<PathBuf>::new());
     assert!(bench.expect(0, "run").contains("nothing to do"));
     bench.expect(0, "status");
     let plan = bench.json("plan --settle");
@@ -67,14 +48,14 @@ fn shards_go_when_their_products_are_validated_and_nothing_becomes_stale() {
     );
     bench.expect(0, "run");
     assert_eq!(bench.calls().len(), 3 + 1);
-    assert_eq!(shard_tables(&bench), Vec::<PathBuf>::new());
+    assert_eq!(bench.shard_tables(), Vec::<PathBuf>::new());
 }
 
 /// A run in which one merge fails, which leaves the tables that it reads and no others; then what a run without that calls.
 fn calls_after_a_failed_merge(bench: &Bench) -> Vec<String> {
     bench.set("fail", "halo-dedup-merge*lipid*COCl 1\n");
     bench.expect(1, "run");
-    let left = shard_tables(bench);
+    let left = bench.shard_tables();
     assert_eq!(left.len(), 1, "{left:?}");
     assert!(left[0].ends_with("shard-00000/FG_CARBOXYL__COOH__TO__COCl.parquet"));
     bench.remove("fail");
@@ -102,7 +83,7 @@ fn what_a_merge_has_still_to_read_stays() {
     bench.remove(COCL);
     let calls = calls_after_a_failed_merge(&bench);
     assert_eq!(calls.len(), 1, "the merge alone: {calls:?}");
-    assert_eq!(shard_tables(&bench), Vec::<PathBuf>::new());
+    assert_eq!(bench.shard_tables(), Vec::<PathBuf>::new());
 }
 
 #[test]
@@ -112,12 +93,12 @@ fn kept_intermediates_stay_until_they_are_not_to_be_kept() {
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, format!("{text}\nkeep_intermediates: true\n")).unwrap();
     bench.expect(0, "run");
-    assert_eq!(shard_tables(&bench).len(), 2 + 21);
+    assert_eq!(bench.shard_tables().len(), 2 + 21);
     std::fs::write(&config, text).unwrap();
     bench.expect(0, "run --dry-run");
-    assert_eq!(shard_tables(&bench).len(), 2 + 21);
+    assert_eq!(bench.shard_tables().len(), 2 + 21);
     assert!(bench.expect(0, "run").contains("nothing to do"));
-    assert_eq!(shard_tables(&bench), Vec::<PathBuf>::new());
+    assert_eq!(bench.shard_tables(), Vec::<PathBuf>::new());
 }
 
 #[test]
@@ -160,7 +141,7 @@ fn rules_called_like_files_are_rules_like_any_other() {
     bench.edit("transforms.yaml", before, after);
     bench.expect(0, "run");
     assert!(bench.expect(0, "run").contains("nothing to do"));
-    assert_eq!(shard_tables(&bench), Vec::<PathBuf>::new());
+    assert_eq!(bench.shard_tables(), Vec::<PathBuf>::new());
     bench.edit("transforms.yaml", after, "name: rejects\n");
     let text = bench.expect(2, "plan");
     assert!(
