@@ -6,7 +6,6 @@
 # job run, and the jobs that need it. All inputs are `ancient`: no time stamp decides anything.
 # Shard tables are no outputs, so none is `temp()`: `halo-drive record` removes those that nothing needs
 # any more (`releases` in the plan), under both engines alike, and a run those that are left (`release_leftovers`).
-import os
 import shutil
 import subprocess
 import sys

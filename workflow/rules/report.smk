@@ -42,10 +42,8 @@ onerror:
     PLAN.release_leftovers()
     # The report says what failed; the jobs that did not are complete.
     report = jobtable.command_line(PLAN.job("report", "report"))
-    path = f"{BIN_DIR}:{os.environ['PATH']}"
-    written = subprocess.run(
-        ["bash", "-c", report], env={**os.environ, "PATH": path}
-    )
+    with_path = f"export PATH={str(BIN_DIR)!r}:$PATH; {report}"
+    written = subprocess.run(["bash", "-c", with_path])
     which = f"; {R}/report/index.html says which" if written.returncode == 0 else ""
     for line in PLAN.failures(STARTED):
         print(f"halocline: {line}", file=sys.stderr)
