@@ -48,7 +48,8 @@ if [ $code -eq 0 ]; then
   exec halo-drive record "$record" >>"$log" 2>&1
 fi
 if [ ! -s "$log" ] && [ $code -ne 137 ]; then
-  echo "halocline: $1: ended with $code and could not write to its log $log" >&2
+  echo "halocline: $1: ended with $code and said nothing" >>"$log" ||
+    echo "halocline: $1: ended with $code and could not write to its log $log" >&2
 fi
 if [ $code -eq 137 ]; then
   if [ "$(oom_kills "$group")" -gt "$before" ]; then
