@@ -28,7 +28,7 @@ fn name_examples_and_exit_codes() {
         );
         examples(program, &help);
     }
-    for subcommand in ["plan", "run", "status", "record"] {
+    for subcommand in ["plan", "run", "status", "record", "release"] {
         examples("halo-drive", &said("halo-drive", &[subcommand, "--help"]));
     }
 }

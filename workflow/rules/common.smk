@@ -5,7 +5,7 @@
 # `plan --settle` sets aside the records that no longer hold, so a missing record is what makes a
 # job run, and the jobs that need it. All inputs are `ancient`: no time stamp decides anything.
 # Shard tables are no outputs, so none is `temp()`: `halo-drive record` removes those that nothing needs
-# any more (`releases` in the plan), under both engines alike, and a run those that are left (`release_leftovers`).
+# any more (`releases` in the plan), under both engines alike, and a run has `halo-drive release` remove those that are left.
 import shutil
 import subprocess
 import sys
@@ -51,9 +51,9 @@ def stop_on_sigterm(scheduler, *signal, stop=JobScheduler.exit_gracefully):
 JobScheduler.exit_gracefully = stop_on_sigterm
 
 BIN_DIR, PLAN = load_plan()
-if workflow.is_main_process and not workflow.output_settings.dryrun:
-    # Also when there is nothing to do, of which no hook is told.
-    PLAN.release_leftovers()
+if workflow.is_main_process and not (workflow.output_settings.dryrun or PLAN.has_work()):
+    # No hook is told when there is nothing to do.
+    PLAN.release_leftovers(BIN_DIR)
 for reason in PLAN.reasons():
     print(f"again: {reason}", file=sys.stderr)
 for line in PLAN.not_in_plan:

@@ -39,7 +39,7 @@ rule report:
 
 
 onerror:
-    PLAN.release_leftovers()
+    PLAN.release_leftovers(BIN_DIR)
     # The report says what failed; the jobs that did not are complete.
     report = jobtable.command_line(PLAN.job("report", "report"))
     with_path = f"export PATH={str(BIN_DIR)!r}:$PATH; {report}"
@@ -54,4 +54,4 @@ onerror:
 
 
 onsuccess:
-    PLAN.release_leftovers()
+    PLAN.release_leftovers(BIN_DIR)

@@ -28,7 +28,6 @@ DISK_FULL = "no space left on the device"
 # Where to look when a job was not even started.
 NOT_OURS = "what Snakemake or the scheduler (sbatch) said is above"
 
-
 # Values of a configuration; the largest that makes sense, with every library and column named, has some hundred.
 MOST_VALUES = 10_000
 
@@ -134,17 +133,9 @@ class JobTable:
     @classmethod
     def load(cls, bin_dir, config, settle):
         """Asks halo-drive. `settle`: let its records of completed jobs follow the plan."""
-        command = [str(Path(bin_dir) / "halo-drive"), "plan", "--config", config]
-        command += ["--settle"] if settle else []
-        done = subprocess.run(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "HALOCLINE_BIN": str(bin_dir)},
-        )
+        done = halo_drive(bin_dir, "plan", config, *(["--settle"] if settle else []), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         if done.returncode != 0:
-            raise PlanError(done.stderr.strip() or f"`{shlex.join(command)}` ended with {done.returncode} and said nothing")
+            raise PlanError(done.stderr.strip() or f"`{shlex.join(done.args)}` ended with {done.returncode} and said nothing")
         return cls(json.loads(done.stdout), config)
 
     def job(self, step, name):
@@ -193,28 +184,15 @@ class JobTable:
             )
         return lines
 
-    def release_leftovers(self):
-        """Removes the shard tables that nothing needs any more and that are still there, as `halo-drive run` does at its
-        end: their batch was made again for the sake of another table, or Snakemake was killed before a record's own
-        removals. What the record of a job names under `releases` may go once the merge that reads it is recorded too."""
-        listed = {}
-        for job in self.jobs.values():
-            if not job.get("releases") or job["step"] == "report":
-                continue
-            read_by = [self.by_id[need] for need in job["needs"]]
-            last = [job, *(need for need in read_by if need.get("shard_tables"))]
-            if not all(os.path.exists(record) for record in self.record_files(last)):
-                continue
-            for path in (path for tables in job["releases"] for path in shard_tables(tables)):
-                folder, name = os.path.split(path)
-                if folder not in listed:
-                    listed[folder] = names_in(folder)
-                if name in listed[folder]:
-                    try:
-                        os.remove(path)
-                    except OSError as error:
-                        # It costs disk only.
-                        print(f"halocline: {path} is no longer needed and cannot be removed: {error}", file=sys.stderr)
+    def has_work(self):
+        """Whether a job is to run."""
+        return any(job.get("runs") for job in self.jobs.values())
+
+    def release_leftovers(self, bin_dir):
+        """Has halo-drive remove the shard tables that nothing needs any more and that are still there: their batch was made
+        again for the sake of another table, or Snakemake was killed before a record's own removals. They cost disk only:
+        what halo-drive says if it cannot goes to stderr, and is no failure."""
+        halo_drive(bin_dir, "release", self.config)
 
     def refuse_in_vain(self, names, everything=False):
         """Refuses a forced run (`names`: of rules or files) that cannot end well.
@@ -231,8 +209,8 @@ class JobTable:
                 continue
             needs = [self.by_id[need] for need in job["needs"]]
             made_again = needs and all(need["id"] in forced and is_complete(need) for need in needs)
-            gone = None if made_again else first_gone(job)
-            if gone:
+            gone = job["gone"]
+            if gone and not made_again:
                 output = next(iter(job["outputs"].values()))[0]
                 raise PlanError(
                     f"{job['id']} cannot be forced: `{gone}`, which it reads, was removed when nothing needed it any more, and "
@@ -256,27 +234,10 @@ class JobTable:
         return {role: paths for role, paths in files.items() if paths}
 
 
-def first_gone(job):
-    """The first file that a job reads and that is not there, or nothing."""
-    read = [path for paths in job["inputs"].values() for path in paths]
-    if job["shard_tables"]:
-        read += shard_tables(job["shard_tables"])
-    return next((path for path in read if not os.path.exists(path)), None)
-
-
-def shard_tables(tables):
-    """Path of every table of a `ShardTables` of the plan (crates/plan/src/table.rs)."""
-    for shard in range(tables["shards"]):
-        folder = f"{tables['folder']}/batch-{shard // tables['shards_per_batch']:04}/shard-{shard:05}"
-        for table in tables["tables"]:
-            yield f"{folder}/{table}"
-
-
-def names_in(folder):
-    try:
-        return set(os.listdir(folder))
-    except OSError:
-        return set()
+def halo_drive(bin_dir, subcommand, config, *more, **streams):
+    """Runs a subcommand of halo-drive to its end."""
+    command = [str(Path(bin_dir) / "halo-drive"), subcommand, "--config", config, *more]
+    return subprocess.run(command, text=True, env={**os.environ, "HALOCLINE_BIN": str(bin_dir)}, **streams)
 
 
 def record_file(results, job_id):

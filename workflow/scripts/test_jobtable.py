@@ -127,52 +127,6 @@ class Failures(unittest.TestCase):
             self.assertEqual(jobtable.last_words(self.root / "a.log"), words)
 
 
-class Leftovers(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.root = Path(folder.name)
-        tables = {"folder": f"{self.root}/work/transforms/a", "shards": 3, "shards_per_batch": 2, "tables": ["r.parquet"]}
-        batch = {"id": "transform/a", "step": "transform", "name": "a", "needs": [], "shard_tables": None, "releases": []}
-        merge = {"id": "merge/r", "step": "merge", "name": "r", "needs": ["transform/a"], "shard_tables": tables, "releases": []}
-        self.validate = {"id": "validate/r", "step": "validate", "name": "r", "needs": ["merge/r"], "releases": [tables]}
-        report = {"id": "report/report", "step": "report", "name": "report", "needs": ["merge/r"], "releases": [tables]}
-        jobs = [batch, merge, self.validate, report]
-        self.table = jobtable.JobTable({"results": str(self.root), "lock": "", "jobs": jobs})
-        self.shards = ["batch-0000/shard-00000", "batch-0000/shard-00001", "batch-0001/shard-00002"]
-        for shard in self.shards:
-            for name in ("r.parquet", "other.parquet"):
-                path = self.root / "work/transforms/a" / shard / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.touch()
-
-    def left(self):
-        self.table.release_leftovers()
-        return sorted(str(p.relative_to(self.root / "work/transforms/a")) for p in self.root.rglob("r.parquet"))
-
-    def record(self, job_id):
-        path = Path(jobtable.record_file(self.root, job_id))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-
-    def test_they_go_when_nothing_reads_them_any_more(self):
-        all_there = [f"{shard}/r.parquet" for shard in self.shards]
-        self.assertEqual(self.left(), all_there)
-        self.record("report/report")
-        self.record("validate/r")
-        self.assertEqual(self.left(), all_there, "the merge reads them still")
-        self.record("merge/r")
-        self.assertEqual(self.left(), [])
-        self.assertEqual(self.left(), [])
-        self.assertEqual(len(list(self.root.rglob("other.parquet"))), 3)
-
-    def test_they_stay_when_they_are_to_be_kept(self):
-        self.validate["releases"] = []
-        for job in ("merge/r", "validate/r"):
-            self.record(job)
-        self.assertEqual(len(self.left()), 3)
-
-
 class Expansion(unittest.TestCase):
     def test_aliases_count_each_time(self):
         value = ["x"] * 9

@@ -35,6 +35,7 @@ pub(crate) enum Command {
     Run(RunArgs),
     Status(StatusArgs),
     Record(RecordArgs),
+    Release(ReleaseArgs),
 }
 
 /// What every subcommand needs to make the job table.
@@ -192,6 +193,21 @@ pub(crate) struct RecordArgs {
     pub common: Common,
 }
 
+/// Remove the shard tables that nothing needs any more
+///
+/// `run` does it at its end; Snakemake calls this at the end of its own runs. Only when no run is at
+/// work but the one that calls: it would remove what another still reads.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  halo-drive release --config configs/pipeline.yaml")]
+pub(crate) struct ReleaseArgs {
+    #[command(flatten)]
+    pub source: Source,
+
+    #[command(flatten)]
+    pub common: Common,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     Json,
@@ -207,6 +223,7 @@ impl Args {
             Command::Run(a) => &a.common,
             Command::Status(a) => &a.common,
             Command::Record(a) => &a.common,
+            Command::Release(a) => &a.common,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `halo-drive`: the pipeline without Python. `plan` prints the job table, `run` executes it,
-//! `status` says what is complete, `record` tells it what another engine completed.
+//! `status` says what is complete; `record` and `release` are for another engine, which tells it what it completed and has
+//! it remove what nothing needs any more.
 //!
 //! Responsible for: order, admission by cores and memory, retries, resume, and saying at the end
 //! what is incomplete and why. Not responsible for: what the jobs are (`halocline-plan`) or do.
@@ -7,8 +8,8 @@
 mod args;
 mod check;
 mod children;
+mod columns;
 mod facts;
-mod header;
 mod lock;
 mod manifest;
 mod progress;
@@ -41,5 +42,6 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         Command::Run(args) => run::run(&args, &budget),
         Command::Status(args) => status::status(&args, &budget),
         Command::Record(args) => record::record(&args),
+        Command::Release(args) => run::release(&args, &budget),
     }
 }

@@ -14,7 +14,7 @@ use halocline_budget::{Budget, ByteSize, in_memory, rss};
 use halocline_cli::{Outcome, PARENT_VARIABLE, exit};
 use halocline_plan::{Job, JobTable, Step, record_path};
 
-use crate::args::RunArgs;
+use crate::args::{ReleaseArgs, RunArgs};
 use crate::check::{Checker, State};
 use crate::children::{self, Busy, Child};
 use crate::facts::{self, Planned};
@@ -129,6 +129,12 @@ pub(crate) fn run(args: &RunArgs, budget: &Budget) -> anyhow::Result<Outcome> {
         std::thread::sleep(Duration::from_secs(60));
     }
     outcome
+}
+
+/// The `release` subcommand.
+pub(crate) fn release(args: &ReleaseArgs, budget: &Budget) -> anyhow::Result<Outcome> {
+    release_leftovers(&facts::plan(&args.source, budget)?.table);
+    Ok(Outcome::Done)
 }
 
 /// Removes shard tables of complete results that are still there: an interruption came between a

@@ -60,8 +60,8 @@ fn with_records(table: &JobTable) -> anyhow::Result<serde_json::Value> {
     Ok(value)
 }
 
-/// Settles the records, and adds per job: `complete`, `why` it is not, and whether it `runs`: what
-/// only complete results need may be incomplete for good. Returns the jobs that run.
+/// Settles the records, and adds per job: `complete`, `why` it is not, whether it `runs` (what only complete results need
+/// may be incomplete for good), and which file it reads is `gone`. Returns the jobs that run.
 fn settle<'a>(table: &'a JobTable, value: &mut serde_json::Value) -> anyhow::Result<Vec<&'a Job>> {
     let mut checker = Checker::new(table, false);
     let entries = value["jobs"].as_array_mut().into_iter().flatten();
@@ -75,6 +75,8 @@ fn settle<'a>(table: &'a JobTable, value: &mut serde_json::Value) -> anyhow::Res
         entry["complete"] = entry["why"].is_null().into();
         let again = state.is_some_and(|s| s != State::Complete);
         entry["runs"] = again.into();
+        let gone = job.first_gone();
+        entry["gone"] = gone.map(|path| path.to_string_lossy().into_owned()).into();
         if again {
             runs.push(job);
         }

@@ -137,6 +137,14 @@ impl JobTable {
 }
 
 impl Job {
+    /// The first file that the job reads and that is not there.
+    #[must_use]
+    pub fn first_gone(&self) -> Option<PathBuf> {
+        let inputs = self.inputs.values().flatten().map(PathBuf::from);
+        let tables = self.shard_tables.iter().flat_map(ShardTables::paths);
+        inputs.chain(tables).find(|path| !path.exists())
+    }
+
     /// The library the job belongs to, `polyphenol-2X`, where it has one.
     #[must_use]
     pub fn library(&self) -> Option<String> {

@@ -91,14 +91,28 @@ fn kept_intermediates_stay_until_they_are_not_to_be_kept() {
     let bench = bench();
     let config = bench.path("configs/pipeline.yaml");
     let text = std::fs::read_to_string(&config).unwrap();
-    std::fs::write(&config, format!("{text}\nkeep_intermediates: true\n")).unwrap();
-    bench.expect(0, "run");
-    assert_eq!(bench.shard_tables().len(), 2 + 21);
-    std::fs::write(&config, text).unwrap();
-    bench.expect(0, "run --dry-run");
-    assert_eq!(bench.shard_tables().len(), 2 + 21);
-    assert!(bench.expect(0, "run").contains("nothing to do"));
-    assert_eq!(bench.shard_tables(), Vec::<PathBuf>::new());
+    for (goes_with, says) in [("run", "nothing to do"), ("release", "")] {
+        std::fs::write(&config, format!("{text}\nkeep_intermediates: true\n")).unwrap();
+        let _ = std::fs::remove_dir_all(bench.path("results"));
+        bench.expect(0, "run");
+        bench.expect(0, "release");
+        assert_eq!(bench.shard_tables().len(), 2 + 21);
+        std::fs::write(&config, &text).unwrap();
+        bench.expect(0, "run --dry-run");
+        assert_eq!(bench.shard_tables().len(), 2 + 21);
+        assert!(bench.expect(0, goes_with).contains(says));
+        assert_eq!(bench.shard_tables(), Vec::<PathBuf>::new());
+    }
+}
+
+/// Another engine has the tables removed at the end of each of its runs, also of one that failed.
+#[test]
+fn what_a_merge_has_still_to_read_is_not_released() {
+    let bench = bench();
+    bench.set("fail", "halo-dedup-merge*lipid*COCl 1\n");
+    bench.expect(1, "run");
+    bench.expect(0, "release");
+    assert_eq!(bench.shard_tables().len(), 1);
 }
 
 #[test]
