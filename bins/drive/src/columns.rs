@@ -1,96 +1,98 @@
-//! The header of the input table, asked before anything runs: whether it has the columns that the configuration names.
-//! One line, of text tables that have a header (.csv, .tsv, plain or .gz); halo-split checks every table when it reads it,
-//! and its reader of tables would bring all of Arrow into this program.
+//! The columns of input and ready libraries, asked before anything runs: whether the tables have those that the
+//! configuration names. halo-split is asked, which reads all formats, and for this their headers or footers alone.
 
-use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use halocline_plan::Config;
+use halocline_plan::{Config, input_table, ready_libraries};
+use serde::Deserialize;
 
-/// Longest header that is read.
-const MOST_BYTES: u64 = 1 << 20;
+use crate::facts::{ask, refusal};
 
-/// Refuses an input table whose header lacks a column that the configuration names, or has one twice.
+const SPLIT: &str = "halo-split";
+
+/// What `halo-split --columns` prints.
+#[derive(Deserialize)]
+struct Columns {
+    format: String,
+    columns: Vec<String>,
+}
+
+/// Refuses a table without a column that the configuration names, or one that cannot be read. Nothing where halo-split is
+/// not there: a plan can be made without.
 ///
 /// # Errors
-/// That, or a file that cannot be read.
-pub(crate) fn check(config: &Config) -> anyhow::Result<()> {
-    let Some(input) = &config.input else {
+/// That, with the key of the configuration.
+pub(crate) fn check(config: &Config, bin_dir: &Path) -> anyhow::Result<()> {
+    let program = bin_dir.join(SPLIT);
+    if !program.is_file() {
         return Ok(());
-    };
-    let name = input.path.to_string_lossy();
-    let plain = name.strip_suffix(".gz");
-    let table = plain.unwrap_or(&name);
-    let names = if table.ends_with(".tsv") {
-        let line = first_line(&input.path, plain.is_some())?;
-        line.split('\t').map(str::to_owned).collect()
-    } else if table.ends_with(".csv") {
-        fields(&first_line(&input.path, plain.is_some())?)
-    } else {
-        return Ok(());
-    };
-    let class = ("input.class_column", Some(&input.class_column));
-    let smiles = ("input.smiles_column", input.smiles_column.as_ref());
-    let keep = config.halogenate.keep.iter();
-    let keep = keep.map(|column| ("halogenate.keep", Some(column)));
-    for (key, column) in [class, smiles].into_iter().chain(keep) {
-        if let Some(column) = column
-            && !names.contains(column)
-        {
+    }
+    let file = config.path.display();
+    let columns = |key: &str, path: &Path, smiles: Option<&String>| -> anyhow::Result<Columns> {
+        let path = path.to_string_lossy();
+        let mut args = vec!["--columns", "-q", &path];
+        args.extend(smiles.iter().flat_map(|name| ["--smiles-column", name]));
+        let asked = ask(&program, &args)?;
+        if !asked.status.success() {
+            let why = refusal(SPLIT, &asked);
             bail!(
-                "the input table `{name}` has no column `{column}` ({key} in `{}`); its columns are {}",
-                config.path.display(),
-                names.join(", ")
+                "`{key}` in `{file}` cannot be used: {}",
+                in_our_words(why, key)
             );
         }
-    }
-    let twice = (1..names.len()).find(|n| names[..*n].contains(&names[*n]));
-    if let Some(n) = twice {
+        serde_json::from_slice(&asked.stdout)
+            .with_context(|| format!("`{}` does not name columns", program.display()))
+    };
+    let has = |found: &Columns, path: &Path, key: &str, name: &String| -> anyhow::Result<()> {
+        if found.columns.contains(name) {
+            return Ok(());
+        }
         bail!(
-            "the input table `{name}` has more than one column `{}`",
-            names[n]
-        );
+            "the table `{}` has no column `{name}` ({key} in `{file}`); its columns are {}",
+            path.display(),
+            found.columns.join(", ")
+        )
+    };
+    if let Some(input) = input_table(config) {
+        let found = columns("input.path", &input.path, input.smiles_column.as_ref())?;
+        has(
+            &found,
+            &input.path,
+            "input.class_column",
+            &input.class_column,
+        )?;
+        for name in &config.halogenate.keep {
+            has(&found, &input.path, "halogenate.keep", name)?;
+        }
+    }
+    for (class, depth, path) in ready_libraries(config) {
+        let key = format!("libraries.{class}.{depth}");
+        let found = columns(&key, path, None)?;
+        if found.format != "Parquet" {
+            bail!(
+                "`{key}` in `{file}` is not Parquet but {}: `{}`",
+                found.format,
+                path.display()
+            );
+        }
+        for name in &config.transform.keep {
+            has(&found, path, "transform.keep", name)?;
+        }
     }
     Ok(())
 }
 
-fn first_line(path: &Path, compressed: bool) -> anyhow::Result<String> {
-    let read = || -> std::io::Result<Vec<u8>> {
-        let file = std::fs::File::open(path)?;
-        let content: Box<dyn Read> = if compressed {
-            Box::new(flate2::read::MultiGzDecoder::new(file))
-        } else {
-            Box::new(file)
-        };
-        let mut line = Vec::new();
-        BufReader::new(content.take(MOST_BYTES)).read_until(b'\n', &mut line)?;
-        Ok(line)
-    };
-    let line = read().with_context(|| format!("cannot read `{}`", path.display()))?;
-    let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line);
-    let line = String::from_utf8_lossy(line);
-    Ok(line.trim_end_matches(['\n', '\r']).to_owned())
-}
-
-/// The fields of one line of CSV, quoted as RFC 4180 says.
-fn fields(line: &str) -> Vec<String> {
-    let mut reader = csv::ReaderBuilder::new();
-    let reader = reader.has_headers(false).from_reader(line.as_bytes());
-    let record = reader.into_records().next().and_then(Result::ok);
-    let fields = record.iter().flatten();
-    fields.map(str::to_owned).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_a_csv_header() {
-        assert_eq!(fields("id,smiles"), ["id", "smiles"]);
-        assert_eq!(fields(r#"id,"a, ""b""",c"#), ["id", r#"a, "b""#, "c"]);
-        assert_eq!(fields("a,"), ["a", ""]);
-        assert!(fields("").is_empty());
+/// What halo-split said, its advice to give an option turned into one about the configuration.
+fn in_our_words(said: String, key: &str) -> String {
+    match said.split_once("\nhint: ") {
+        Some((why, hint)) if hint.contains("--smiles-column") => {
+            if key == "input.path" {
+                format!("{why}\nhint: name it with `input.smiles_column`")
+            } else {
+                format!("{why}\nhint: a ready library needs one of these")
+            }
+        }
+        _ => said,
     }
 }

@@ -10,7 +10,7 @@ use halocline_plan::fingerprint::Cache;
 use halocline_plan::{Config, Facts, Job, JobTable, Scale, build, input_files};
 
 use crate::args::Source;
-use crate::{header, rows};
+use crate::{columns, rows};
 
 /// The job table with where its binaries are.
 pub(crate) struct Planned {
@@ -72,7 +72,7 @@ pub(crate) fn plan(source: &Source, budget: &Budget) -> anyhow::Result<Planned> 
             .unwrap_or_default(),
     };
     // Before the whole input is read for its fingerprint.
-    header::check(&config)?;
+    columns::check(&config, &bin_dir)?;
     let mut cache = Cache::open(cache_file(&config.results));
     let mut inputs = BTreeMap::new();
     let mut bytes = 0;
@@ -169,17 +169,9 @@ pub(crate) fn check_rules<'a>(
         let scope = ["--rules", file, "--class", class, "--depth", depth];
         let asked = ask(&program, &[&scope[..], &["--explain-rules", "-q"]].concat())?;
         if !asked.status.success() {
-            let said = String::from_utf8_lossy(&asked.stderr);
-            let said = said.trim();
             bail!(
                 "the rules in `{file}` cannot be used: {}",
-                if said.is_empty() {
-                    format!("{TRANSFORM} ended with {}", asked.status)
-                } else {
-                    said.strip_prefix(&format!("{TRANSFORM}: error: "))
-                        .unwrap_or(said)
-                        .to_owned()
-                }
+                refusal(TRANSFORM, &asked)
             );
         }
     }
@@ -190,7 +182,7 @@ pub(crate) fn check_rules<'a>(
 const TRANSFORM: &str = "halo-transform-shard";
 
 /// What the program says to these arguments.
-fn ask(program: &Path, args: &[&str]) -> anyhow::Result<std::process::Output> {
+pub(crate) fn ask(program: &Path, args: &[&str]) -> anyhow::Result<std::process::Output> {
     duct::cmd(program, args)
         .stdin_null()
         .stderr_capture()
@@ -198,6 +190,17 @@ fn ask(program: &Path, args: &[&str]) -> anyhow::Result<std::process::Output> {
         .unchecked()
         .run()
         .with_context(|| format!("cannot start `{}`", program.display()))
+}
+
+/// Why a program that ended badly refuses what it was asked.
+pub(crate) fn refusal(program: &str, asked: &std::process::Output) -> String {
+    let said = String::from_utf8_lossy(&asked.stderr);
+    let said = said.trim();
+    if said.is_empty() {
+        return format!("{program} ended with {}", asked.status);
+    }
+    let bare = said.strip_prefix(&format!("{program}: error: "));
+    bare.unwrap_or(said).to_owned()
 }
 
 /// Every program of the table exists in the folder of binaries.

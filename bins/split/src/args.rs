@@ -20,6 +20,7 @@ use crate::molecule::Work;
   halo-split np.csv --out-dir work --shards 8 --partition-by class \\
       --partitions polyphenol,alkaloid
   halo-split products.parquet --shards 32 --inspect
+  halo-split np.csv.zst --columns
 
 Exit codes: 0 done; 1 the data broke a contract; 2 usage, I/O or limit;
 130/143 ended by SIGINT/SIGTERM."
@@ -34,12 +35,12 @@ pub struct Args {
     input: PathBuf,
 
     /// Where library.parquet, plan.json, rejects.parquet and their sidecars go; made when missing
-    #[arg(long, value_name = "DIR", required_unless_present = "inspect")]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["inspect", "columns"])]
     out_dir: Option<PathBuf>,
 
     /// Number of shards
-    #[arg(long, value_name = "N")]
-    shards: u32,
+    #[arg(long, value_name = "N", required_unless_present = "columns")]
+    shards: Option<u32>,
 
     /// The SMILES column; found by name (smiles, canonical_smiles, SMILES) when not given
     #[arg(long, value_name = "NAME")]
@@ -80,6 +81,13 @@ pub struct Args {
     #[arg(long, conflicts_with = "out_dir")]
     inspect: bool,
 
+    /// Print format, columns and SMILES column of the input as JSON; only its header or footer is read
+    #[arg(
+        long,
+        conflicts_with_all = ["out_dir", "shards", "partition_by", "partitions", "balance", "cost", "inspect"]
+    )]
+    columns: bool,
+
     #[command(flatten)]
     #[expect(
         missing_docs,
@@ -117,6 +125,7 @@ pub(crate) struct Config {
     pub(crate) balance: Balance,
     pub(crate) work: Work,
     pub(crate) inspect: bool,
+    pub(crate) columns: bool,
 }
 
 /// More shards than this are a slip of the keyboard; a plan of them is 100 MB of JSON.
@@ -126,11 +135,10 @@ impl Config {
     /// Checks everything at once and reports every problem.
     pub(crate) fn new(args: Args) -> anyhow::Result<Self> {
         let mut problems = Vec::new();
-        if args.shards == 0 || args.shards > MOST_SHARDS {
-            problems.push(format!(
-                "--shards is {}, not 1 to {MOST_SHARDS}",
-                args.shards
-            ));
+        // Given, but with --columns, which cuts nothing.
+        let shards = args.shards.unwrap_or(1);
+        if shards == 0 || shards > MOST_SHARDS {
+            problems.push(format!("--shards is {shards}, not 1 to {MOST_SHARDS}"));
         }
         let mut seen = BTreeSet::new();
         for value in &args.partitions {
@@ -150,7 +158,7 @@ impl Config {
         Ok(Self {
             input: args.input,
             out_dir: args.out_dir.unwrap_or_default(),
-            shards: u64::from(args.shards),
+            shards: u64::from(shards),
             smiles_column: args.smiles_column,
             format: args.format.map(|f| match f {
                 TextFormat::Csv => Format::Csv,
@@ -161,6 +169,7 @@ impl Config {
             balance: args.balance,
             work: args.cost,
             inspect: args.inspect,
+            columns: args.columns,
         })
     }
 }

@@ -1,8 +1,9 @@
-//! `--inspect`: the cost profile of a library as text for people.
+//! What is printed of a library: with `--inspect` its cost profile for people, with `--columns` its columns for programs.
 
 use std::fmt::Write;
 
 use halocline_budget::ByteSize;
+use serde_json::json;
 
 use crate::args::{Balance, Config};
 use crate::profile::{Profile, Sums};
@@ -22,6 +23,12 @@ pub(crate) fn report(config: &Config, profile: &Profile, rejected: u64) -> Strin
     // Writing to a String cannot fail.
     let _ = write(&mut out, config, profile, rejected);
     out
+}
+
+/// Its columns.
+pub(crate) fn columns(format: &str, names: &[&str], smiles: &str) -> anyhow::Result<String> {
+    let columns = json!({"format": format, "columns": names, "smiles_column": smiles});
+    Ok(serde_json::to_string(&columns)? + "\n")
 }
 
 fn write(out: &mut String, config: &Config, profile: &Profile, rejected: u64) -> std::fmt::Result {

@@ -31,7 +31,7 @@ use job::Job;
 /// Pool bytes without which nothing can be read: one record and its decoder, one writer.
 const LEAST_POOL_BYTES: u64 = 8 << 20;
 
-/// Runs the binary; returns what `--inspect` prints, else nothing.
+/// Runs the binary; returns what `--inspect` or `--columns` prints, else nothing.
 ///
 /// # Errors
 /// What is wrong with the arguments, the input or the machine, in one sentence.
@@ -50,12 +50,14 @@ pub fn run(args: Args) -> anyhow::Result<String> {
         budget: &budget,
         times: StageTimer::start(),
     };
-    if !config.inspect {
+    if !config.inspect && !config.columns {
         refuse_overwrite(&job.outputs(kind), [config.input.as_path()])?;
         fs_err::create_dir_all(&config.out_dir)?;
     }
     match kind {
+        FileKind::Parquet if config.columns => parquet_input::columns(&job),
         FileKind::Parquet => parquet_input::split(&job),
+        FileKind::Text(format) if config.columns => text_input::columns(&job, format),
         FileKind::Text(format) => text_input::split(&job, format),
     }
     .map_err(|error| {
@@ -65,7 +67,7 @@ pub fn run(args: Args) -> anyhow::Result<String> {
         if named {
             error
         } else {
-            error.context(format!("cannot split `{input}`"))
+            error.context(format!("`{input}`"))
         }
     })
 }

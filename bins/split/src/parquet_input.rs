@@ -7,7 +7,7 @@ use anyhow::ensure;
 use arrow::array::{Array, BooleanArray, RecordBatch, StringArray};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::DataType;
-use halocline_budget::release_idle_pages;
+use halocline_budget::{Reservation, release_idle_pages};
 use halocline_cli::Progress;
 use halocline_table::schema::is_text;
 use halocline_table::{ReadOptions, TableReader, file_digest, find_smiles_column, text_column};
@@ -22,25 +22,41 @@ use crate::profile::Profile;
 /// by how such buffers meet; with these it is that of the reservations (2026-11-20).
 const BATCH_BYTES: u64 = 256 << 10;
 
+/// The table, what its footer takes, and the name of its SMILES column.
+fn open(job: &Job<'_>) -> anyhow::Result<(TableReader, Reservation, String)> {
+    let table = TableReader::open(&job.config.input)?;
+    // Reading a footer takes more than keeping it.
+    release_idle_pages();
+    let footer = job.reserve("footer", table.metadata_bytes())?;
+    let asked = job.config.smiles_column.as_deref();
+    let field = table
+        .schema()
+        .field(find_smiles_column(&names(&table), asked)?);
+    ensure!(
+        is_text(field.data_type()),
+        "column `{}` is {}, not text",
+        field.name(),
+        field.data_type()
+    );
+    let smiles = field.name().clone();
+    Ok((table, footer, smiles))
+}
+
+fn names(table: &TableReader) -> Vec<&str> {
+    let fields = table.schema().fields().iter();
+    fields.map(|f| f.name().as_str()).collect()
+}
+
+/// What `--columns` prints.
+pub(crate) fn columns(job: &Job<'_>) -> anyhow::Result<String> {
+    let (table, _footer, smiles) = open(job)?;
+    inspect::columns("Parquet", &names(&table), &smiles)
+}
+
 /// Splits a Parquet file.
 pub(crate) fn split(job: &Job<'_>) -> anyhow::Result<String> {
     let config = job.config;
-    let table = TableReader::open(&config.input)?;
-    // Reading a footer takes more than keeping it.
-    release_idle_pages();
-    let _footer = job.reserve("footer", table.metadata_bytes())?;
-    let smiles = {
-        let schema = table.schema();
-        let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
-        let field = schema.field(find_smiles_column(&names, config.smiles_column.as_deref())?);
-        ensure!(
-            is_text(field.data_type()),
-            "column `{}` is {}, not text",
-            field.name(),
-            field.data_type()
-        );
-        field.name().clone()
-    };
+    let (table, _footer, smiles) = open(job)?;
     if config.partition.is_some() {
         partition(job, &table, &smiles)?;
         return Ok(String::new());

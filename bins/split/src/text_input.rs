@@ -72,6 +72,14 @@ fn next<'r>(reader: &'r mut RecordReader) -> anyhow::Result<Option<Record<'r>>> 
     })
 }
 
+/// What `--columns` prints.
+pub(crate) fn columns(job: &Job<'_>, format: Format) -> anyhow::Result<String> {
+    let source = Source::new(job, format)?;
+    let reader = source.open()?;
+    let names: Vec<&str> = reader.columns().iter().map(String::as_str).collect();
+    inspect::columns(&format.to_string(), &names, names[reader.smiles_column()])
+}
+
 /// Splits a text file.
 pub(crate) fn split(job: &Job<'_>, format: Format) -> anyhow::Result<String> {
     let source = Source::new(job, format)?;

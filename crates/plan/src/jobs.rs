@@ -12,11 +12,11 @@ mod shards;
 mod transforms;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use halocline_rules::{Reaction, RuleFile, RulesError};
 
-use crate::config::Config;
+use crate::config::{Config, Input};
 use crate::{Job, JobTable, SCHEMA, Scale, Step, fingerprint};
 
 /// Most jobs a table may have: beyond, an engine needs a minute and a gigabyte just to start.
@@ -93,16 +93,26 @@ pub enum PlanError {
 /// Input files whose content the plan depends on, as in the configuration.
 #[must_use]
 pub fn input_files(config: &Config) -> Vec<String> {
-    let table = config.input.iter().map(|i| text(&i.path));
-    let wanted =
-        |key: &&(String, u32)| config.classes.contains(&key.0) && config.depths.contains(&key.1);
-    let ready = config
-        .libraries
-        .keys()
-        .filter(wanted)
-        .map(|key| text(&config.libraries[key]));
-    let all_ready = to_make(config).is_empty();
-    table.filter(|_| !all_ready).chain(ready).collect()
+    let table = input_table(config).into_iter().map(|input| &input.path);
+    let ready = ready_libraries(config).map(|(_, _, path)| path);
+    table.chain(ready).map(|path| text(path)).collect()
+}
+
+/// The table of natural products, where a library is to be made of it.
+#[must_use]
+pub fn input_table(config: &Config) -> Option<&Input> {
+    let input = config.input.as_ref();
+    input.filter(|_| !to_make(config).is_empty())
+}
+
+/// Class, depth and path of the libraries that are ready.
+pub fn ready_libraries(config: &Config) -> impl Iterator<Item = (&str, u32, &PathBuf)> {
+    let wanted = |(class, depth): &(String, u32)| {
+        config.classes.contains(class) && config.depths.contains(depth)
+    };
+    let all = config.libraries.iter();
+    all.filter(move |(key, _)| wanted(key))
+        .map(|((class, depth), path)| (class.as_str(), *depth, path))
 }
 
 /// Classes that have a library to be made.

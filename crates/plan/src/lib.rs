@@ -15,6 +15,8 @@ mod typed;
 
 pub use config::{Config, ConfigError, PRODUCT_COLUMNS};
 pub use cost::Scale;
-pub use jobs::{Facts, MAX_JOBS, PlanError, build, input_files, rules_fingerprint};
+pub use jobs::{
+    Facts, MAX_JOBS, PlanError, build, input_files, input_table, ready_libraries, rules_fingerprint,
+};
 pub use step::Step;
 pub use table::{Job, JobTable, SCHEMA, ShardTables, has_records, record_path};

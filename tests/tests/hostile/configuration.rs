@@ -2,7 +2,7 @@
 
 use crate::{MIB, listing, refused, small_library, transform};
 use halocline_tests::memory::run_capped;
-use halocline_tests::{command, root, scratch};
+use halocline_tests::{command, library, root, scratch};
 
 #[test]
 fn rules_that_would_leave_the_folder_or_the_memory() {
@@ -119,4 +119,140 @@ fn configurations_that_would_leave_the_folder() {
             assert_eq!(listing(dir.path()), before);
         }
     }
+}
+
+/// Tables that lack what the configuration names are refused by the plan, whatever their format, before a job runs and
+/// before they are read for their fingerprints.
+#[test]
+fn tables_without_the_columns_that_are_named() {
+    let dir = scratch();
+    let at = |name: &str| dir.path().join(name);
+    let tsv = "key\tsmiles\tclass\n1\tCCO\tlipid\n";
+    let odd = tsv.replace("smiles", "mol");
+    library(dir.path(), tsv);
+    fs_err::rename(at("library/library.parquet"), at("good.parquet")).unwrap();
+    fs_err::write(at("good.tsv"), tsv).unwrap();
+    fs_err::write(at("good.csv.zst"), zstd(&tsv.replace('\t', ","))).unwrap();
+    fs_err::write(at("odd.tsv.zst"), zstd(&odd)).unwrap();
+    fs_err::write(at("twice.tsv"), tsv.replace("key", "class")).unwrap();
+    fs_err::write(at("words.smi"), "CCO ethanol\n").unwrap();
+    let good = fs_err::read(at("good.parquet")).unwrap();
+    fs_err::write(at("cut.parquet"), &good[..good.len() - 9]).unwrap();
+    let config = |change: &[(&str, &str)]| {
+        let mut text = fs_err::read_to_string(root().join("configs/pipeline.yaml")).unwrap();
+        let rules = format!(": {}/", root().join("configs").display());
+        text = text.replace(": configs/", &rules);
+        let shipped = [
+            (
+                "[polyphenol, terpenoid, alkaloid, lipid, aa_peptide, other]",
+                "[lipid]",
+            ),
+            ("depths: [1, 2]", "depths: [1]"),
+            ("keep: [id, class]", "keep: [key]"),
+            ("data/np_700.tsv", "good.tsv"),
+        ];
+        for (from, to) in shipped.iter().chain(change) {
+            assert!(text.contains(from), "{from}");
+            text = text.replace(from, to);
+        }
+        fs_err::write(at("pipeline.yaml"), text).unwrap();
+    };
+    let plan = || {
+        let mut drive = command("halo-drive");
+        drive.args(["plan", "--config", "pipeline.yaml", "-qq"]);
+        drive.arg("--memory-limit").arg("128MiB");
+        drive.current_dir(dir.path());
+        run_capped(&drive, 128 * MIB)
+    };
+    // Nothing is read for its fingerprint, nothing remembered.
+    let refuses = |words: &[&str]| {
+        let _ = std::fs::remove_dir_all(at("results"));
+        refused(&plan(), words);
+        assert!(!at("results").exists());
+    };
+    let ready = |path: &str| format!("\nlibraries: {{lipid: {{1: {path}}}}}\nresults: results");
+    for (input, class, keep) in [
+        ("good.tsv", "class", "key"),
+        ("good.csv.zst", "class", "key"),
+        ("good.parquet", "class", "key"),
+        ("words.smi", "name", "name"),
+    ] {
+        config(&[
+            ("path: good.tsv", &format!("path: {input}")),
+            ("class_column: class", &format!("class_column: {class}")),
+            ("[key]", &format!("[{keep}]")),
+        ]);
+        plan().verdict(0).unwrap();
+        // The same table without each of them.
+        for (from, to) in [
+            ("class_column: ", "class_column: no_"),
+            ("keep: [", "keep: [no_"),
+        ] {
+            let text = fs_err::read_to_string(at("pipeline.yaml")).unwrap();
+            fs_err::write(at("pipeline.yaml"), text.replace(from, to)).unwrap();
+            let key = if from == "keep: [" {
+                "halogenate.keep"
+            } else {
+                "input.class_column"
+            };
+            refuses(&[
+                &format!("the table `{input}` has no column `no_"),
+                key,
+                "its columns are ",
+            ]);
+            fs_err::write(at("pipeline.yaml"), text).unwrap();
+        }
+    }
+    config(&[("\nresults: results", &ready("good.parquet"))]);
+    plan().verdict(0).unwrap();
+    let unnamed = ("  smiles_column: smiles ", "  # ");
+    let odd_input = ("path: good.tsv", "path: odd.tsv.zst");
+    for (change, words) in [
+        (
+            vec![odd_input],
+            &["odd.tsv.zst", "no column `smiles`", "`mol`"][..],
+        ),
+        (
+            vec![odd_input, unnamed],
+            &[
+                "odd.tsv.zst",
+                "no SMILES column",
+                "hint: name it with `input.smiles_column`",
+            ],
+        ),
+        (
+            vec![("path: good.tsv", "path: twice.tsv")],
+            &["column `class` is there more than once"],
+        ),
+        (
+            vec![("path: good.tsv", "path: cut.parquet")],
+            &["`input.path`", "no footer"],
+        ),
+        (
+            vec![("\nresults: results", &ready("good.tsv"))],
+            &["`libraries.lipid.1`", "not Parquet but TSV"],
+        ),
+        (
+            vec![("\nresults: results", &ready("cut.parquet"))],
+            &["`libraries.lipid.1`", "no footer"],
+        ),
+        (
+            vec![
+                ("\nresults: results", &ready("good.parquet")),
+                ("[key]", "[id]"),
+            ],
+            &["`good.parquet`", "transform.keep"],
+        ),
+    ] {
+        config(&change);
+        refuses(words);
+    }
+    assert!(
+        !at("results").exists(),
+        "nothing was read, nothing remembered"
+    );
+}
+
+fn zstd(text: &str) -> Vec<u8> {
+    zstd::encode_all(text.as_bytes(), 3).unwrap()
 }
