@@ -75,6 +75,8 @@ make_seeds() {
   tr '\t' ',' <"$made/rows.tsv" >"$seeds/text/rows.csv"
   cut -f 2,1 "$made/rows.tsv" | awk -F '\t' '{print $2, $1}' >"$seeds/text/rows.smi"
   printf 'smiles,n,x,note\r\nCCO,1,0.5,"a ""quoted""\r\nnote"\r\n\r\nC,007,,\r\n"c1ccccc1",9007199254740993,1e-7\r\n' >"$seeds/text/quoted.csv"
+  # Two halves of one character in two fields.
+  printf 'smiles\nC\t\314\t\216\n' >"$seeds/text/halves.tsv"
   head -3 "$made/rows.tsv" | gzip -9 >"$seeds/text/rows.tsv.gz"
 }
 

@@ -58,8 +58,9 @@ pub fn expected(text: &[u8], format: Format) -> Table {
             let mut lines = lines(text).into_iter();
             let (_, head) = lines.next()?;
             let (columns, smiles) = header(&fields_of_tsv(head))?;
-            let records =
-                lines.map(|(line, text)| record(line, &fields_of_tsv(text), columns.len(), smiles));
+            let records = lines.map(|(line, text)| {
+                record(line, &fields_of_tsv(text), b"\t", columns.len(), smiles)
+            });
             let records = records.collect();
             Some((columns, smiles, records))
         }
@@ -73,7 +74,7 @@ pub fn expected(text: &[u8], format: Format) -> Table {
                 if place == 0 && heads.iter().any(|h| first.eq_ignore_ascii_case(h)) {
                     continue;
                 }
-                records.push(record(line, &fields, 2, 0));
+                records.push(record(line, &fields, b" ", 2, 0));
             }
             let columns = ["smiles", "name"].map(str::to_owned).to_vec();
             Some((columns, 0, records))
@@ -123,10 +124,12 @@ fn header(fields: &[&[u8]]) -> Option<(Vec<String>, usize)> {
     Some((names, smiles))
 }
 
-fn record(line: u64, fields: &[&[u8]], expected: usize, smiles: usize) -> Owned {
+/// `between`: what stands between two fields when the record is looked at as text. (Those of CSV lie side by side: the end of
+/// one and the start of the next can make a character together.)
+fn record(line: u64, fields: &[&[u8]], between: &[u8], expected: usize, smiles: usize) -> Owned {
     let row = (|| {
         // A record is rejected as text first, as a row of the wrong width second, field by field last.
-        if std::str::from_utf8(&fields.concat()).is_err() {
+        if std::str::from_utf8(&fields.join(between)).is_err() {
             return Err(Reject::NotUtf8);
         }
         let found = fields.len();
@@ -167,7 +170,10 @@ fn csv(text: &[u8]) -> Table {
     let head = records.next()?;
     let (columns, smiles) = header(&head.iter().collect::<Vec<_>>())?;
     let records = records
-        .map(|fields| record(0, &fields.iter().collect::<Vec<_>>(), columns.len(), smiles))
+        .map(|fields| {
+            let fields: Vec<&[u8]> = fields.iter().collect();
+            record(0, &fields, b"", columns.len(), smiles)
+        })
         .collect();
     Some((columns, smiles, records))
 }

@@ -51,7 +51,9 @@ def stop_on_sigterm(scheduler, *signal, stop=JobScheduler.exit_gracefully):
 JobScheduler.exit_gracefully = stop_on_sigterm
 
 BIN_DIR, PLAN = load_plan()
-if workflow.is_main_process and not (workflow.output_settings.dryrun or PLAN.has_work()):
+if workflow.is_main_process and not (
+    workflow.output_settings.dryrun or PLAN.has_work()
+):
     # No hook is told when there is nothing to do.
     PLAN.release_leftovers(BIN_DIR)
 for reason in PLAN.reasons():
