@@ -32,8 +32,9 @@ done
 scripts/setup.sh build test
 if [ "$seconds" = short ]; then
   binaries=$root/target/debug
-  RUSTC_WORKSPACE_WRAPPER=$root/fuzz/instrument cargo build --quiet --locked -p halocline-fuzz --features targets --bins ||
-    die "the targets do not build"
+  # The whole workspace is named, so that the outside crates have the features that the tests have, and are not built again.
+  RUSTC_WORKSPACE_WRAPPER=$root/fuzz/instrument cargo build --quiet --locked --workspace "${all[@]/#/--bin=}" \
+    --features halocline-fuzz/targets || die "the targets do not build"
 else
   scripts/setup.sh fuzz
   host=$(rustc -vV | sed -n 's/^host: //p')
@@ -44,8 +45,8 @@ else
   PATH=$root/target/tools/bin:$PATH cargo fuzz build --dev --sanitizer none --no-cfg-fuzzing --features targets \
     --target-dir "$work/build" || die "the targets do not build"
 fi
-# The programs whose output is the seed of plan, sidecar and library; none of them needs RDKit.
-cargo build --quiet --locked -p halocline-split -p halocline-dedup-merge
+# The programs whose output is the seed of plan, sidecar and library.
+cargo build --quiet --locked --workspace --bins
 
 # Real files, small: mutations of a small file reach further in the same time.
 make_seeds() {

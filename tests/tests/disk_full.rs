@@ -236,6 +236,16 @@ fn a_full_stdout_is_named() {
         assert_eq!(output.status.code(), Some(2), "{tool:?}: {said}");
         assert!(said.contains("stdout"), "{tool:?}: {said}");
         assert_eq!(said.lines().count(), 1, "{tool:?}: {said}");
+        // A log that cannot be written ends nothing.
+        tool.arg("-v").stdout(std::process::Stdio::null());
+        let told = tool.output().unwrap();
+        assert!(!told.stderr.is_empty(), "{tool:?} has a log");
+        let full = fs_err::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let untold = tool.stderr(full.into_parts().0).output().unwrap();
+        assert_eq!(untold.status, told.status, "{tool:?}");
     }
 }
 

@@ -302,8 +302,7 @@ fn steps_that_cannot_be_forced_are_refused() {
         );
         assert!(
             text.contains("cannot be forced: `results/work/")
-                && text.contains("delete `results/")
-                && text.contains("and start without -R, -f and -F"),
+                && text.contains("start without -R, -f and -F"),
             "{args:?}: {text}"
         );
         assert_eq!(bench.calls().len(), 0, "{args:?}");
@@ -313,6 +312,13 @@ fn steps_that_cannot_be_forced_are_refused() {
     refused(&["--forcerun", "merge_library"]);
     refused(&["--forcerun", product.as_str()]);
     refused(&["--force", product.as_str()]);
+    // Also when what they read is there still as the run starts, and goes because it is not to be kept.
+    let (off, on) = ("# keep_intermediates: true", "keep_intermediates: true");
+    bench.edit("pipeline.yaml", off, on);
+    bench.remove(&product);
+    run_all(&bench);
+    bench.edit("pipeline.yaml", on, off);
+    refused(&["--forcerun", product.as_str()]);
     // What is said to be done instead.
     bench.remove(&product);
     let again = [("halo-transform-shard", 1), ("halo-dedup-merge", 1)];
@@ -637,4 +643,60 @@ fn jobs_that_ended_without_snakemake_are_complete() {
     // All but the split of the input.
     assert_eq!(run_all(&bench).values().sum::<usize>(), JOBS - 1);
     run(&mut bench.drive("status"));
+}
+
+/// Clocks of other machines, a clock that was put back, files from elsewhere: no time stamp fails a job.
+#[test]
+fn files_from_the_future_fail_nothing() {
+    let bench = bench();
+    let tomorrow = std::time::SystemTime::now() + std::time::Duration::from_secs(86_400);
+    let to_tomorrow = |name: &str| {
+        let file = fs_err::File::options().append(true).open(bench.path(name));
+        file.unwrap().into_parts().0.set_modified(tomorrow).unwrap();
+    };
+    for name in [
+        "data/np_700.tsv",
+        "configs/halogens.yaml",
+        "configs/transforms.yaml",
+    ] {
+        to_tomorrow(name);
+    }
+    assert_eq!(run_all(&bench).values().sum::<usize>(), JOBS);
+    // Nor is a job blamed for a log of that day.
+    let product = "results/transforms/lipid-1X_FG_CARBOXYL__COOH__TO__COCl/products.parquet";
+    to_tomorrow("results/logs/merge/lipid-1X_FG_CARBOXYL__COOH__TO__COCl.log");
+    bench.remove(product);
+    bench.set("fail", "halo-transform-shard*lipid* 1\n");
+    let text = said(&mut bench.snakemake(&["--cores", "4"]), 1);
+    assert!(
+        text.contains("halocline: failed: transform/lipid-1X/"),
+        "{text}"
+    );
+    assert!(!text.contains("halocline: failed: merge/"), "{text}");
+}
+
+/// The folder of the binaries may be called anything that PATH can hold.
+#[test]
+fn a_folder_of_binaries_with_an_odd_name() {
+    let bench = bench();
+    let odd = bench.path("a {b} $HOME `c` \\d 'e\" f");
+    std::os::unix::fs::symlink(bench.path("bin"), &odd).unwrap();
+    let mut snakemake = bench.snakemake(&["--cores", "4", "--until", "split_input"]);
+    run(snakemake.env("HALOCLINE_BIN", &odd));
+    assert_eq!(bench.calls().len(), 1);
+    let text = said(
+        bench
+            .snakemake(&["-n"])
+            .env("HALOCLINE_BIN", bench.path("bin:2")),
+        1,
+    );
+    assert!(text.contains("run `make build`"), "{text}");
+    std::os::unix::fs::symlink(bench.path("bin"), bench.path("bin:2")).unwrap();
+    let text = said(
+        bench
+            .snakemake(&["-n"])
+            .env("HALOCLINE_BIN", bench.path("bin:2")),
+        1,
+    );
+    assert!(text.contains("has a colon in its name"), "{text}");
 }

@@ -6,19 +6,18 @@
 # job run, and the jobs that need it. All inputs are `ancient`: no time stamp decides anything.
 # Shard tables are no outputs, so none is `temp()`: `halo-drive record` removes those that nothing needs
 # any more (`releases` in the plan), under both engines alike, and a run has `halo-drive release` remove those that are left.
+import shlex
 import shutil
 import subprocess
 import sys
-import threading
-import time
 
 import yaml
 from snakemake.exceptions import WorkflowError
-from snakemake.scheduling.job_scheduler import JobScheduler
 from snakemake.utils import validate
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow" / "scripts"))
 
+import adapt
 import jobtable
 
 try:
@@ -33,7 +32,7 @@ def load_plan():
     try:
         bin_dir = jobtable.find_bin_dir(config, workflow.basedir)
         source = workflow.overwrite_configfiles or ["configs/pipeline.yaml"]
-        parsed = yaml.safe_load(Path(source[0]).read_text())
+        parsed = yaml.safe_load(Path(source[0]).read_text(encoding="utf-8"))
         in_use = jobtable.config_file(config, source[0], parsed)
         # A job on a cluster reads the plan for itself; only the main process may settle records.
         table = jobtable.JobTable.load(bin_dir, in_use, settle=workflow.is_main_process)
@@ -42,14 +41,7 @@ def load_plan():
     return bin_dir, table
 
 
-def stop_on_sigterm(scheduler, *signal, stop=JobScheduler.exit_gracefully):
-    """Snakemake 9's own handler takes a lock that the code it interrupts may hold, and then waits for ever (the kill test
-    met it). In a thread it waits until that code has let go."""
-    threading.Thread(target=stop, args=(scheduler, *signal), daemon=True).start()
-
-
-JobScheduler.exit_gracefully = stop_on_sigterm
-
+adapt.adapt()
 BIN_DIR, PLAN = load_plan()
 if workflow.is_main_process and not (
     workflow.output_settings.dryrun or PLAN.has_work()
@@ -63,11 +55,16 @@ for line in PLAN.not_in_plan:
 R = PLAN.results
 RECORDS = f"{R}/work/jobs"
 CLASSES_TO_MAKE = PLAN.classes_to_make()
-STARTED = time.time()
 MEM_RESERVE_MB = int(config.get("mem_reserve_mb", 0))
 
+
+def quoted(path):
+    """For the shell, in a text that Snakemake fills in."""
+    return shlex.quote(str(path)).replace("{", "{{").replace("}", "}}")
+
+
 # The binaries carry the prefix halo-, so nothing else on PATH is shadowed.
-shell.prefix(f"set -euo pipefail; export PATH={str(BIN_DIR)!r}:$PATH; ")
+shell.prefix(f"set -euo pipefail; export PATH={quoted(BIN_DIR)}:$PATH; ")
 
 # What every job runs: its own command line, then the record that it is complete. The kernel ends it when this process
 # ends, however it ends; without `setpriv` (util-linux) a job may outlive a Snakemake that was killed, and then writes
@@ -75,7 +72,7 @@ shell.prefix(f"set -euo pipefail; export PATH={str(BIN_DIR)!r}:$PATH; ")
 FOLLOW = "setpriv --pdeathsig KILL" if shutil.which("setpriv") else ""
 JOB = Path(workflow.basedir) / "workflow/scripts/job.sh"
 RUN = (
-    f"exec {FOLLOW} bash {str(JOB)!r} {{log:q}} {{params.record:q}} {{params.command}}"
+    f"exec {FOLLOW} bash {quoted(JOB)} {{log:q}} {{params.record:q}} {{params.command}}"
 )
 
 
@@ -83,12 +80,16 @@ onstart:
     # Not in a dry run; and a job on a cluster, which is a Snakemake too, must not wait for the one that started it.
     if workflow.is_main_process:
         # -R names rules and files; so do the targets with -f, and -F forces everything.
-        forced = set(workflow.dag_settings.forcerun)
-        if workflow.dag_settings.forcetargets:
-            forced |= set(workflow.dag_settings.targets)
+        settings = workflow.dag_settings
+        forced = set(settings.forcerun)
+        if settings.forcetargets:
+            forced |= set(settings.targets)
         try:
-            PLAN.refuse_in_vain(forced, everything=workflow.dag_settings.forceall)
+            if forced or settings.forceall:
+                # The plan anew: tables that were there when it was made may have been released since.
+                load_plan()[1].refuse_in_vain(forced, everything=settings.forceall)
             jobtable.lock(PLAN)
+            PLAN.note_logs()
         except jobtable.PlanError as error:
             raise WorkflowError(str(error)) from None
 

@@ -39,18 +39,18 @@ rule report:
 
 
 onerror:
-    PLAN.release_leftovers(BIN_DIR)
     # The report says what failed; the jobs that did not are complete.
     report = jobtable.command_line(PLAN.job("report", "report"))
-    with_path = f"export PATH={str(BIN_DIR)!r}:$PATH; {report}"
+    with_path = f"export PATH={shlex.quote(str(BIN_DIR))}:$PATH; {report}"
     written = subprocess.run(["bash", "-c", with_path])
     which = f"; {R}/report/index.html says which" if written.returncode == 0 else ""
-    for line in PLAN.failures(STARTED):
+    for line in PLAN.failures():
         print(f"halocline: {line}", file=sys.stderr)
     print(
         f"halocline: some jobs failed{which}. The same command goes on from here.",
         file=sys.stderr,
     )
+    PLAN.release_leftovers(BIN_DIR)
 
 
 onsuccess:

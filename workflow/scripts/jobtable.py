@@ -45,7 +45,10 @@ def find_bin_dir(config, root):
             f"halo-drive is not in {folder}: run `make build`, or name the folder of the binaries "
             "with HALOCLINE_BIN or --config bin_dir=…"
         )
-    return folder.absolute()
+    folder = folder.absolute()
+    if ":" in str(folder):
+        raise PlanError(f"{folder} has a colon in its name, which PATH cannot hold: name a link to it, or move it")
+    return folder
 
 
 def pipeline_config(config):
@@ -81,9 +84,14 @@ def lock(table):
     One run at a time, whichever the engine: the other would remove intermediates that this one still reads.
     """
     path, results = Path(table.lock), table.results
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Not inherited by jobs: they may outlive this process for an instant.
-    file = open(path, "a+")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Not inherited by jobs: they may outlive this process for an instant.
+        file = open(path, "a+")
+    except OSError as error:
+        if os.path.islink(results) and not os.path.exists(results):
+            raise PlanError(f"{results} is a link to {os.readlink(results)}, which is not there") from None
+        raise PlanError(f"{error.filename}: {error.strerror}") from None
     # `halo-drive status` holds it for an instant.
     for tries_left in reversed(range(20)):
         try:
@@ -128,12 +136,14 @@ class JobTable:
         self.not_in_plan = table.get("not_in_plan", "").splitlines()
         self.lock = table["lock"]
         self.jobs = {(job["step"], job["name"]): job for job in table["jobs"]}
+        self.logs = {}
         self.by_id = {job["id"]: job for job in table["jobs"]}
 
     @classmethod
     def load(cls, bin_dir, config, settle):
         """Asks halo-drive. `settle`: let its records of completed jobs follow the plan."""
-        done = halo_drive(bin_dir, "plan", config, *(["--settle"] if settle else []), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        more = ["--settle"] if settle else []
+        done = halo_drive(bin_dir, "plan", "--config", config, *more, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         if done.returncode != 0:
             raise PlanError(done.stderr.strip() or f"`{shlex.join(done.args)}` ended with {done.returncode} and said nothing")
         return cls(json.loads(done.stdout), config)
@@ -165,11 +175,16 @@ class JobTable:
     def records_of_results(self):
         return self.record_files(job for job in self.jobs.values() if job["step"] in RESULT_STEPS)
 
-    def failures(self, since):
-        """One line for each job that ran after `since` (seconds) and is not recorded as complete; then how many were not
-        reached because of them."""
+    def note_logs(self):
+        """Remembers the logs there are, as a run starts. (Their times are not compared with the clock of this machine.)"""
+        self.logs = {job["log"]: stamp(job["log"]) for job in self.jobs.values()}
+
+    def failures(self):
+        """One line for each job that has written to its log since then and is not recorded as complete; then how many were
+        not reached because of them."""
         open_jobs = [j for j in self.jobs.values() if not os.path.exists(record_file(self.results, j["id"]))]
-        failed = [(job, last_words(job["log"])) for job in open_jobs if is_newer(job["log"], since)]
+        ran = [job for job in open_jobs if stamp(job["log"]) not in (None, self.logs.get(job["log"]))]
+        failed = [(job, last_words(job["log"])) for job in ran]
         lines = [f"failed: {job['id']}: {words}; log: {job['log']}" for job, words in failed]
         waiting = len(open_jobs) - len(failed)
         if waiting and not failed:
@@ -191,8 +206,12 @@ class JobTable:
     def release_leftovers(self, bin_dir):
         """Has halo-drive remove the shard tables that nothing needs any more and that are still there: their batch was made
         again for the sake of another table, or Snakemake was killed before a record's own removals. They cost disk only:
-        what halo-drive says if it cannot goes to stderr, and is no failure."""
-        halo_drive(bin_dir, "release", self.config)
+        that it cannot be done is said, and is no failure."""
+        tickets = [job["release"] for job in self.jobs.values() if job["release"]]
+        try:
+            halo_drive(bin_dir, "release", input="\n".join(tickets))
+        except OSError as error:
+            print(f"halocline: halo-drive cannot be started to remove what is no longer needed: {error}", file=sys.stderr)
 
     def refuse_in_vain(self, names, everything=False):
         """Refuses a forced run (`names`: of rules or files) that cannot end well.
@@ -213,9 +232,9 @@ class JobTable:
             if gone and not made_again:
                 output = next(iter(job["outputs"].values()))[0]
                 raise PlanError(
-                    f"{job['id']} cannot be forced: `{gone}`, which it reads, was removed when nothing needed it any more, and "
-                    "only a job that is not complete brings it back; delete "
-                    f"`{output}`, or whatever else is to be made again, and start without -R, -f and -F"
+                    f"{job['id']} cannot be forced: `{gone}`, which it reads, is not there any more (shard tables go when nothing "
+                    "needs them), and only a job that is not complete brings it back; start without -R, -f and -F: what is "
+                    f"missing is made again by itself, this job too once `{output}` is deleted"
                 )
 
     def written_by(self, job):
@@ -234,10 +253,11 @@ class JobTable:
         return {role: paths for role, paths in files.items() if paths}
 
 
-def halo_drive(bin_dir, subcommand, config, *more, **streams):
-    """Runs a subcommand of halo-drive to its end."""
-    command = [str(Path(bin_dir) / "halo-drive"), subcommand, "--config", config, *more]
-    return subprocess.run(command, text=True, env={**os.environ, "HALOCLINE_BIN": str(bin_dir)}, **streams)
+def halo_drive(bin_dir, *arguments, **streams):
+    """Runs halo-drive to its end, which comes with that of this process."""
+    command = [str(Path(bin_dir) / "halo-drive"), *arguments]
+    env = {**os.environ, "HALOCLINE_BIN": str(bin_dir), "HALOCLINE_PARENT": str(os.getpid())}
+    return subprocess.run(command, text=True, env=env, **streams)
 
 
 def record_file(results, job_id):
@@ -245,11 +265,13 @@ def record_file(results, job_id):
     return f"{results}/work/jobs/{job_id}.json"
 
 
-def is_newer(path, since):
+def stamp(path):
+    """What changes when a file is written to; nothing where there is none."""
     try:
-        return os.stat(path).st_mtime >= since
+        status = os.stat(path)
     except OSError:
-        return False
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def last_words(path):

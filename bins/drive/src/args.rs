@@ -66,10 +66,11 @@ pub(crate) struct PlanArgs {
     #[arg(long, value_enum, default_value_t = Format::Json)]
     pub format: Format,
 
-    /// For engines: say of each job whether it is complete, and set aside the records of those that
+    /// For engines: say of each job whether it is `complete`, and set aside the records of those that
     /// are not, so that "its record exists" means "it is complete"
     ///
-    /// A record that was set aside is taken back when it holds again.
+    /// Besides, `why` it is not, whether it `runs`, and of a complete job the first file that it read and
+    /// that is `gone`. A record that was set aside is taken back when it holds again.
     #[arg(long)]
     pub settle: bool,
 
@@ -195,15 +196,12 @@ pub(crate) struct RecordArgs {
 
 /// Remove the shard tables that nothing needs any more
 ///
-/// `run` does it at its end; Snakemake calls this at the end of its own runs. Only when no run is at
-/// work but the one that calls: it would remove what another still reads.
+/// `run` does it at its end; Snakemake calls this at the end of its own runs, with what its plan says
+/// on stdin. Refused while another run is at work: it would remove what that one reads.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
-  halo-drive release --config configs/pipeline.yaml")]
+  halo-drive plan | jq -r '.jobs[].release // empty' | halo-drive release")]
 pub(crate) struct ReleaseArgs {
-    #[command(flatten)]
-    pub source: Source,
-
     #[command(flatten)]
     pub common: Common,
 }

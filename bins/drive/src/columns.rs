@@ -36,6 +36,11 @@ pub(crate) fn check(config: &Config, bin_dir: &Path) -> anyhow::Result<()> {
         let asked = ask(&program, &args)?;
         if !asked.status.success() {
             let why = refusal(SPLIT, &asked);
+            if let Some(name) = smiles
+                && why.contains(&format!("no column `{name}`"))
+            {
+                bail!("`input.smiles_column` in `{file}`: {why}");
+            }
             bail!(
                 "`{key}` in `{file}` cannot be used: {}",
                 in_our_words(why, key)
@@ -51,7 +56,7 @@ pub(crate) fn check(config: &Config, bin_dir: &Path) -> anyhow::Result<()> {
         bail!(
             "the table `{}` has no column `{name}` ({key} in `{file}`); its columns are {}",
             path.display(),
-            found.columns.join(", ")
+            found.columns.join(", ").escape_debug()
         )
     };
     if let Some(input) = input_table(config) {
@@ -85,14 +90,18 @@ pub(crate) fn check(config: &Config, bin_dir: &Path) -> anyhow::Result<()> {
 
 /// What halo-split said, its advice to give an option turned into one about the configuration.
 fn in_our_words(said: String, key: &str) -> String {
-    match said.split_once("\nhint: ") {
-        Some((why, hint)) if hint.contains("--smiles-column") => {
-            if key == "input.path" {
-                format!("{why}\nhint: name it with `input.smiles_column`")
-            } else {
-                format!("{why}\nhint: a ready library needs one of these")
-            }
-        }
-        _ => said,
-    }
+    let Some((why, hint)) = said.split_once("\nhint: ") else {
+        return said;
+    };
+    let of_input = key == "input.path";
+    let hint = if hint.contains("--smiles-column") && of_input {
+        "name it with `input.smiles_column`"
+    } else if hint.contains("--smiles-column") {
+        "a ready library needs a column of one of these names"
+    } else if hint.contains("--format") {
+        "give it a name that ends in .csv, .tsv or .smi; a link will do"
+    } else {
+        hint
+    };
+    format!("{why}\nhint: {hint}")
 }

@@ -14,6 +14,7 @@ mod lock;
 mod manifest;
 mod progress;
 mod record;
+mod release;
 mod rows;
 mod run;
 mod schedule;
@@ -42,6 +43,6 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         Command::Run(args) => run::run(&args, &budget),
         Command::Status(args) => status::status(&args, &budget),
         Command::Record(args) => record::record(&args),
-        Command::Release(args) => run::release(&args, &budget),
+        Command::Release(args) => release::release(&args),
     }
 }

@@ -183,22 +183,21 @@ pub(crate) fn save(subject: &Subject, record: &Record) -> anyhow::Result<()> {
     text.push(b'\n');
     publish::write_bytes(&path, &text)?;
     let _ = std::fs::remove_file(aside(&path));
-    release(&subject.releases);
+    let released = subject.releases.iter().flat_map(ShardTables::paths);
+    released.for_each(|path| remove(&path));
     Ok(())
 }
 
-/// Removes shard tables that nobody needs any more. One that cannot be removed costs disk only.
-pub(crate) fn release(tables: &[ShardTables]) {
-    for path in tables.iter().flat_map(ShardTables::paths) {
-        match std::fs::remove_file(&path) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                tracing::warn!(
-                    "cannot remove `{}`, which is no longer needed: {e}",
-                    path.display()
-                );
-            }
-            _ => {}
+/// Removes a shard table that nobody needs any more. One that cannot be removed costs disk only.
+pub(crate) fn remove(path: &Path) {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(
+                "cannot remove `{}`, which is no longer needed: {e}",
+                path.display()
+            );
         }
+        _ => {}
     }
 }
 
@@ -218,6 +217,15 @@ pub(crate) fn record(args: &RecordArgs) -> anyhow::Result<Outcome> {
 /// It cannot be made; on a full disk with what it needs.
 pub(crate) fn make_folder(folder: &Path) -> anyhow::Result<()> {
     fs_err::create_dir_all(folder).map_err(|error| {
+        let mut above = folder.ancestors();
+        if let Some(link) = above.find(|path| path.is_symlink() && !path.exists()) {
+            let target = std::fs::read_link(link).unwrap_or_default();
+            return anyhow::anyhow!(
+                "`{}` is a link to `{}`, which is not there",
+                link.display(),
+                target.display()
+            );
+        }
         if error.kind() == std::io::ErrorKind::StorageFull {
             anyhow::anyhow!(
                 "no space left on the device for the folder `{}`: at least one block or inode more needed",

@@ -1,6 +1,6 @@
 //! The `run` subcommand: starts jobs as room and order allow, collects them, records them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
@@ -12,16 +12,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use halocline_budget::{Budget, ByteSize, in_memory, rss};
 use halocline_cli::{Outcome, PARENT_VARIABLE, exit};
-use halocline_plan::{Job, JobTable, Step, record_path};
+use halocline_plan::{Job, Step, record_path};
 
-use crate::args::{ReleaseArgs, RunArgs};
-use crate::check::{Checker, State};
+use crate::args::RunArgs;
 use crate::children::{self, Busy, Child};
 use crate::facts::{self, Planned};
 use crate::lock::Lock;
 use crate::manifest::Manifest;
 use crate::progress::{Pace, people};
 use crate::record::Subject;
+use crate::release::release_leftovers;
 use crate::schedule::{Schedule, Standing};
 use crate::sources::Changed;
 use crate::status::Journal;
@@ -114,6 +114,7 @@ pub(crate) fn run(args: &RunArgs, budget: &Budget) -> anyhow::Result<Outcome> {
         incomplete_report: false,
         own_failure: None,
         may_be_damaged: false,
+        complete_before: work.complete.clone(),
     };
     let busy = Busy::start();
     let outcome = run.all(&before);
@@ -129,29 +130,6 @@ pub(crate) fn run(args: &RunArgs, budget: &Budget) -> anyhow::Result<Outcome> {
         std::thread::sleep(Duration::from_secs(60));
     }
     outcome
-}
-
-/// The `release` subcommand.
-pub(crate) fn release(args: &ReleaseArgs, budget: &Budget) -> anyhow::Result<Outcome> {
-    release_leftovers(&facts::plan(&args.source, budget)?.table);
-    Ok(Outcome::Done)
-}
-
-/// Removes shard tables of complete results that are still there: an interruption came between a
-/// record and its removals, or a batch was made again for the sake of another table.
-///
-/// A validation is complete while its products are lost and made again: what their merge has still to read stays.
-fn release_leftovers(table: &JobTable) {
-    let mut checker = Checker::new(table, false);
-    let merges = table.jobs.iter().filter(|j| j.shard_tables.is_some());
-    let merges: BTreeMap<&str, &Job> = merges.map(|j| (j.id.as_str(), j)).collect();
-    for job in table.jobs.iter().filter(|j| j.step != Step::Report) {
-        let read_by = job.needs.iter().filter_map(|n| merges.get(n.as_str()));
-        let mut last = read_by.copied().chain([job]);
-        if !job.releases.is_empty() && last.all(|j| checker.state(j) == State::Complete) {
-            record::release(&job.releases);
-        }
-    }
 }
 
 /// The jobs get it as `TMPDIR`, which they pass over in silence where it is of no use: so it is said here.
@@ -209,6 +187,8 @@ struct Run<'a> {
     own_failure: Option<String>,
     /// A job that reads what others made ended with 1 or 2.
     may_be_damaged: bool,
+    /// Results that were complete when the run began.
+    complete_before: BTreeSet<&'a str>,
 }
 
 /// Why a job's run came to nothing.
@@ -293,6 +273,15 @@ impl<'a> Run<'a> {
                 }
             }
         })?;
+        if !halted
+            && !self
+                .schedule
+                .entries
+                .iter()
+                .all(|e| e.standing == Standing::Done)
+        {
+            self.report_again();
+        }
         halocline_cli::print(&show::summary(&self.schedule, &self.tally, before))?;
         let incomplete = self
             .schedule
@@ -326,6 +315,29 @@ impl<'a> Run<'a> {
         Ok(Outcome::Broken(format!(
             "{incomplete}\nhint: the same command runs them again, and only them{damaged}"
         )))
+    }
+
+    /// A report that was complete before a job failed may speak of what is no longer there: it is written again, as the
+    /// one of Snakemake is, and not recorded.
+    fn report_again(&mut self) {
+        let report = self.planned.table.of(Step::Report).next();
+        let Some(report) = report.filter(|job| self.complete_before.contains(job.id.as_str()))
+        else {
+            return;
+        };
+        let tmp_dir = self.args.tmp_dir.as_deref();
+        let written = record::forget(&self.planned.table, report)
+            .and_then(|()| execute(report, &self.planned.bin_dir, tmp_dir, 0));
+        match written {
+            Ok(status) if status.success() => {}
+            Ok(status) => tracing::error!(
+                "{}: {}{}",
+                report.id,
+                describe(status),
+                last_words(&report.log)
+            ),
+            Err(error) => tracing::error!("{}: {error:#}", report.id),
+        }
     }
 
     fn results(&self) -> usize {

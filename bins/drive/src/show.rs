@@ -16,7 +16,7 @@ use crate::progress::people;
 use crate::record::Subject;
 use crate::run::Tally;
 use crate::schedule::{Schedule, Standing};
-use crate::{select, strays};
+use crate::{release, select, strays};
 
 /// Bytes of a job in the plan's JSON, as values and as text (measured 2026-11 with 16,074 jobs: 10 KiB).
 const TEXT_BYTES: u64 = 12 << 10;
@@ -45,23 +45,25 @@ pub(crate) fn plan(args: &PlanArgs, budget: &Budget) -> anyhow::Result<Outcome> 
     Ok(Outcome::Done)
 }
 
-/// The table, where the `lock` of a run is, and per job its `record_file` and the `record` text.
+/// The table, where the `lock` of a run is, and per job its `record_file`, and the texts for `record` and `release`.
 fn with_records(table: &JobTable) -> anyhow::Result<serde_json::Value> {
     let mut value = serde_json::to_value(table)?;
     value["lock"] = lock::path(Path::new(&table.results))
         .to_string_lossy()
         .into();
+    let mut tickets = release::tickets(table)?;
     let entries = value["jobs"].as_array_mut().into_iter().flatten();
     for (job, entry) in table.jobs.iter().zip(entries) {
         let subject = Subject::new(table, job);
         entry["record_file"] = subject.path().to_string_lossy().into();
         entry["record"] = serde_json::to_string(&subject)?.into();
+        entry["release"] = tickets.remove(job.id.as_str()).into();
     }
     Ok(value)
 }
 
 /// Settles the records, and adds per job: `complete`, `why` it is not, whether it `runs` (what only complete results need
-/// may be incomplete for good), and which file it reads is `gone`. Returns the jobs that run.
+/// may be incomplete for good), and which file that a complete one read is `gone`. Returns the jobs that run.
 fn settle<'a>(table: &'a JobTable, value: &mut serde_json::Value) -> anyhow::Result<Vec<&'a Job>> {
     let mut checker = Checker::new(table, false);
     let entries = value["jobs"].as_array_mut().into_iter().flatten();
@@ -75,7 +77,8 @@ fn settle<'a>(table: &'a JobTable, value: &mut serde_json::Value) -> anyhow::Res
         entry["complete"] = entry["why"].is_null().into();
         let again = state.is_some_and(|s| s != State::Complete);
         entry["runs"] = again.into();
-        let gone = job.first_gone();
+        let complete = entry["why"].is_null().then_some(job);
+        let gone = complete.and_then(Job::first_gone);
         entry["gone"] = gone.map(|path| path.to_string_lossy().into_owned()).into();
         if again {
             runs.push(job);

@@ -135,7 +135,7 @@ impl Config {
     /// Checks everything at once and reports every problem.
     pub(crate) fn new(args: Args) -> anyhow::Result<Self> {
         let mut problems = Vec::new();
-        // Given, but with --columns, which cuts nothing.
+        // Always given but with --columns, which cuts nothing.
         let shards = args.shards.unwrap_or(1);
         if shards == 0 || shards > MOST_SHARDS {
             problems.push(format!("--shards is {shards}, not 1 to {MOST_SHARDS}"));

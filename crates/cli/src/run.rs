@@ -188,6 +188,8 @@ fn start_log(flags: &Common) -> anyhow::Result<()> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)
+        // Of a line that cannot be written it would tell stderr, and panic where that is what cannot be written to.
+        .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal());
     let installed = if io::stderr().is_terminal() {
         builder

@@ -369,16 +369,18 @@ impl Check<'_> {
     }
 
     /// Paths are put into wildcard patterns (Snakemake) and command lines: braces, control
-    /// characters and a leading dash are refused rather than quoted in three languages.
+    /// characters, a leading dash and tilde are refused rather than quoted in three languages.
     fn file_path(&mut self, key: &str, value: &Spanned<String>) -> PathBuf {
-        let text = value.value.trim_end_matches('/');
         let bad = |c: char| {
             c.is_control() || matches!(c, '{' | '}' | '*' | '?' | '"' | '\'' | '\\' | '$' | '`')
         };
-        if text.is_empty() || text.starts_with('-') || text.contains(bad) {
-            self.problem(yaml::line(value), format!("`{key}`: `{}` cannot be used as a path here (empty, a leading dash, quotes, braces, wildcards or control characters)", value.value.escape_default()));
+        let path = plain(&value.value);
+        // As the command lines have it, and a shell that is handed a copy of one.
+        let leads_astray = path.to_string_lossy().starts_with(['-', '~']);
+        if value.value.is_empty() || leads_astray || value.value.contains(bad) {
+            self.problem(yaml::line(value), format!("`{key}`: `{}` cannot be used as a path here (empty, `-` or `~` first, quotes, braces, wildcards, `$`, `\\` or control characters)", value.value.escape_default()));
         }
-        plain(text)
+        path
     }
 
     fn column(&mut self, key: &str, value: &Spanned<String>) -> String {

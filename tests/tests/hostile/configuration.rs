@@ -132,6 +132,13 @@ fn tables_without_the_columns_that_are_named() {
     library(dir.path(), tsv);
     fs_err::rename(at("library/library.parquet"), at("good.parquet")).unwrap();
     fs_err::write(at("good.tsv"), tsv).unwrap();
+    fs_err::write(at("good.data"), tsv).unwrap();
+    fs_err::write(at("odd.tsv"), &odd).unwrap();
+    let mut split = command("halo-split");
+    split.arg(at("odd.tsv")).args(["--shards", "1", "-qq"]);
+    split.args(["--smiles-column", "mol", "--out-dir"]);
+    halocline_tests::run(split.arg(at("odd")));
+    fs_err::rename(at("odd/library.parquet"), at("odd.parquet")).unwrap();
     fs_err::write(at("good.csv.zst"), zstd(&tsv.replace('\t', ","))).unwrap();
     fs_err::write(at("odd.tsv.zst"), zstd(&odd)).unwrap();
     fs_err::write(at("twice.tsv"), tsv.replace("key", "class")).unwrap();
@@ -210,7 +217,12 @@ fn tables_without_the_columns_that_are_named() {
     for (change, words) in [
         (
             vec![odd_input],
-            &["odd.tsv.zst", "no column `smiles`", "`mol`"][..],
+            &[
+                "`input.smiles_column`",
+                "odd.tsv.zst",
+                "no column `smiles`",
+                "`mol`",
+            ][..],
         ),
         (
             vec![odd_input, unnamed],
@@ -223,6 +235,18 @@ fn tables_without_the_columns_that_are_named() {
         (
             vec![("path: good.tsv", "path: twice.tsv")],
             &["column `class` is there more than once"],
+        ),
+        (
+            vec![("path: good.tsv", "path: good.data")],
+            &["`input.path`", "hint: give it a name that ends in .csv"],
+        ),
+        (
+            vec![("\nresults: results", &ready("odd.parquet"))],
+            &[
+                "`libraries.lipid.1`",
+                "no SMILES column",
+                "hint: a ready library needs a column",
+            ],
         ),
         (
             vec![("path: good.tsv", "path: cut.parquet")],

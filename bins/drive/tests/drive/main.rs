@@ -176,3 +176,40 @@ fn every_help_text_has_an_example() {
         );
     }
 }
+
+/// What a complete report says of a product is not true any more once the product is lost and cannot be made again.
+#[test]
+fn the_report_of_a_run_that_failed_is_written_again() {
+    let bench = bench();
+    bench.expect(0, "run");
+    bench.remove("results/transforms/lipid-1X_FG_CARBOXYL__COOH__TO__COCl/products.parquet");
+    bench.set("fail", "halo-dedup-merge*lipid*COCl 1\n");
+    let report = || {
+        let calls = bench.calls();
+        calls
+            .iter()
+            .filter(|c| c.starts_with("halo-report"))
+            .count()
+    };
+    report();
+    bench.expect(1, "run");
+    assert_eq!(report(), 1);
+    bench.expect(1, "run --only lipid");
+    assert_eq!(report(), 0, "it is not asked for");
+    bench.remove("fail");
+    bench.expect(0, "run");
+    assert_eq!(report(), 1);
+    bench.expect(0, "run");
+    assert_eq!(report(), 0);
+}
+
+#[test]
+fn a_results_folder_on_a_disk_that_is_away_is_named() {
+    let bench = bench();
+    std::os::unix::fs::symlink("/nonexistent/disk", bench.path("results")).unwrap();
+    let text = bench.expect(2, "run");
+    assert!(
+        text.contains("`results` is a link to `/nonexistent/disk`, which is not there"),
+        "{text}"
+    );
+}

@@ -1,0 +1,47 @@
+"""Where Snakemake (the pinned version) would stop a run for what costs one job at most.
+
+Responsible for four methods of Snakemake. Knows nothing of jobs or plans.
+"""
+
+import sys
+import threading
+
+from snakemake.dag import DAG
+from snakemake.jobs import Job
+from snakemake.scheduling.job_scheduler import JobScheduler
+
+
+def adapt():
+    """Replaces the methods, once for this process."""
+    DAG.check_output_mtime = _no_clock
+    DAG.handle_log = _going_on(DAG.handle_log)
+    Job.remove_existing_output = _going_on(Job.remove_existing_output)
+    JobScheduler.exit_gracefully = _in_a_thread(JobScheduler.exit_gracefully)
+
+
+async def _no_clock(dag, job, expanded_output):
+    """Snakemake fails a job whose output is older than its input, `ancient` or not: by a clock that was put back, one that
+    differs on another node, or a file with a time in the future. Here records decide, and no time stamp does."""
+
+
+def _going_on(method):
+    """An output that cannot be removed or a log that cannot be made (somebody else's folder) would end the whole run. The
+    job meets it too, and says so."""
+
+    async def method_that_goes_on(self, *args):
+        try:
+            await method(self, *args)
+        except OSError as error:
+            print(f"halocline: {error.filename}: {error.strerror}", file=sys.stderr)
+
+    return method_that_goes_on
+
+
+def _in_a_thread(stop):
+    """Snakemake's own handler of SIGTERM takes a lock that the code it interrupts may hold, and then waits for ever (the
+    kill test met it). In a thread it waits until that code has let go."""
+
+    def stop_in_a_thread(scheduler, *signal):
+        threading.Thread(target=stop, args=(scheduler, *signal), daemon=True).start()
+
+    return stop_in_a_thread
