@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed precondition is a failed test")]
 
 use halocline_tests::{bin_dir, root, run, workflow_bin_dir};
+use std::path::Path;
 use std::process::Command;
 
 #[test]
@@ -90,4 +91,26 @@ fn every_entry_of_a_profile_is_explained() {
             before = line;
         }
     }
+}
+
+/// A program that ends badly without a word leaves one in its log; only when that cannot be written is it said elsewhere.
+#[test]
+fn a_job_that_said_nothing() {
+    let dir = halocline_tests::scratch();
+    let log = dir.path().join("log");
+    for (log, word) in [
+        (log.as_path(), ""),
+        (Path::new("/dev/full"), "could not write to its log"),
+    ] {
+        let mut job = Command::new("bash");
+        job.arg(root().join("workflow/scripts/job.sh")).arg(log);
+        let output = halocline_tests::run_expecting(job.args(["no record", "false"]), 1);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            said.contains(word) && said.is_empty() == word.is_empty(),
+            "{said}"
+        );
+    }
+    let said = fs_err::read_to_string(&log).unwrap();
+    assert_eq!(said, "halocline: false: ended with 1 and said nothing\n");
 }

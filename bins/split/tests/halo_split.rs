@@ -521,3 +521,30 @@ fn inspect_prints_a_profile_and_writes_nothing() {
         "{printed}"
     );
 }
+
+#[test]
+fn columns_of_a_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let csv = dir.path().join("t.csv");
+    std::fs::write(&csv, "id,\"a \"\"b\"\"\",Smiles\n1,x,CCO\n").unwrap();
+    done(&[text(&csv), "--out-dir", text(dir.path()), "--shards", "1"]);
+    let parquet = dir.path().join("library.parquet");
+    let before = std::fs::read_dir(dir.path()).unwrap().count();
+    for (table, format) in [(&csv, "CSV"), (&parquet, "Parquet")] {
+        let mut split = std::process::Command::new(env!("CARGO_BIN_EXE_halo-split"));
+        let output = split.args([text(table), "--columns"]).output().unwrap();
+        assert!(output.status.success());
+        let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let wanted = serde_json::json!({"format": format, "columns": ["id", "a \"b\"", "Smiles"], "smiles_column": "Smiles"});
+        assert_eq!(found, wanted);
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), before);
+    for more in [
+        &["--shards", "2"][..],
+        &["--inspect"],
+        &["--cost", "transform"],
+    ] {
+        let error = fails(&[&[text(&csv), "--columns"], more].concat());
+        assert!(error.contains("cannot be used with"), "{error}");
+    }
+}
