@@ -36,6 +36,8 @@ def load_plan():
         in_use = jobtable.config_file(config, source[0], parsed)
         # A job on a cluster reads the plan for itself; only the main process may settle records.
         table = jobtable.JobTable.load(bin_dir, in_use, settle=workflow.is_main_process)
+        if workflow.is_main_process:
+            table.note_logs()
     except (jobtable.PlanError, OSError) as error:
         raise WorkflowError(str(error)) from None
     return bin_dir, table
@@ -89,7 +91,6 @@ onstart:
                 # The plan anew: tables that were there when it was made may have been released since.
                 load_plan()[1].refuse_in_vain(forced, everything=settings.forceall)
             jobtable.lock(PLAN)
-            PLAN.note_logs()
         except jobtable.PlanError as error:
             raise WorkflowError(str(error)) from None
 

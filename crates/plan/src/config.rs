@@ -377,7 +377,8 @@ impl Check<'_> {
         let path = plain(&value.value);
         // As the command lines have it, and a shell that is handed a copy of one.
         let leads_astray = path.to_string_lossy().starts_with(['-', '~']);
-        if value.value.is_empty() || leads_astray || value.value.contains(bad) {
+        if value.value.trim_end_matches('/').is_empty() || leads_astray || value.value.contains(bad)
+        {
             self.problem(yaml::line(value), format!("`{key}`: `{}` cannot be used as a path here (empty, `-` or `~` first, quotes, braces, wildcards, `$`, `\\` or control characters)", value.value.escape_default()));
         }
         path

@@ -84,7 +84,7 @@ fn single_mistakes_name_key_and_line() {
         "results: --help",
         "cannot be used as a path",
     );
-    for path in ["./--help", "././-x", "~/results", "./~"] {
+    for path in ["./--help", "././-x", "~/results", "./~", "/", "//"] {
         let results = format!("results: {path}");
         refused("results: results", &results, "cannot be used as a path");
     }
