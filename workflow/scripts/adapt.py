@@ -15,7 +15,7 @@ def adapt():
     """Replaces the methods, once for this process."""
     DAG.check_output_mtime = _no_clock
     DAG.handle_log = _going_on(DAG.handle_log)
-    Job.remove_existing_output = _going_on(Job.remove_existing_output)
+    Job.remove_existing_output = _remove_what_goes
     JobScheduler.exit_gracefully = _in_a_thread(JobScheduler.exit_gracefully)
 
 
@@ -24,17 +24,32 @@ async def _no_clock(dag, job, expanded_output):
     differs on another node, or a file with a time in the future. Here records decide, and no time stamp does."""
 
 
+async def _remove_what_goes(job):
+    """An output that cannot be removed (somebody else's folder) would end the whole run. The job meets it too, and says so.
+    The others go: the record among them, or the job would count as complete."""
+    for file in [*job.output, *job.log]:
+        try:
+            await file.remove(remove_non_empty_dir=False)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            _say(error)
+
+
 def _going_on(method):
-    """An output that cannot be removed or a log that cannot be made (somebody else's folder) would end the whole run. The
-    job meets it too, and says so."""
+    """So would a log that cannot be made."""
 
     async def method_that_goes_on(self, *args):
         try:
             await method(self, *args)
         except OSError as error:
-            print(f"halocline: {error.filename}: {error.strerror}", file=sys.stderr)
+            _say(error)
 
     return method_that_goes_on
+
+
+def _say(error):
+    print(f"halocline: {error.filename}: {error.strerror}", file=sys.stderr)
 
 
 def _in_a_thread(stop):

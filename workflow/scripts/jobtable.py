@@ -106,10 +106,14 @@ def lock(table):
             # On some network file systems; Snakemake's own lock is what is left.
             print(f"halocline: {path} cannot be locked: {error}", file=sys.stderr)
             break
-    file.truncate(0)
-    file.write(f"process {os.getpid()} (Snakemake)")
-    file.flush()
     _held.append(file)
+    try:
+        file.truncate(0)
+        file.write(f"process {os.getpid()} (Snakemake)")
+        file.flush()
+    except OSError as error:
+        # The lock is held; who holds it is for people only.
+        print(f"halocline: {path}: {error.strerror}", file=sys.stderr)
 
 
 def refuse_expansion(config):
@@ -209,7 +213,8 @@ class JobTable:
         that it cannot be done is said, and is no failure."""
         tickets = [job["release"] for job in self.jobs.values() if job["release"]]
         try:
-            halo_drive(bin_dir, "release", input="\n".join(tickets))
+            # (The lock is held at the end of a run, and not at a start without work.)
+            halo_drive(bin_dir, "release", *(["--locked"] if _held else []), input="\n".join(tickets))
         except OSError as error:
             print(f"halocline: halo-drive cannot be started to remove what is no longer needed: {error}", file=sys.stderr)
 
@@ -276,10 +281,13 @@ def stamp(path):
 
 def last_words(path):
     """The last line of a log in which a program of ours says what happened, else its last line."""
-    with open(path, "rb") as log:
-        log.seek(0, os.SEEK_END)
-        log.seek(max(0, log.tell() - 4096))
-        lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
+    try:
+        with open(path, "rb") as log:
+            log.seek(0, os.SEEK_END)
+            log.seek(max(0, log.tell() - 4096))
+            lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
+    except OSError as error:
+        return f"its log cannot be read: {error.strerror}"
     ours = [line for line in lines if line.startswith(("halo-", "halocline:"))]
     return (ours or lines or [f"it said nothing: {NOT_OURS}"])[-1]
 

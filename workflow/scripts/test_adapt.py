@@ -16,6 +16,28 @@ from snakemake.scheduling.job_scheduler import JobScheduler
 METHODS = [(DAG, "check_output_mtime"), (DAG, "handle_log"), (Job, "remove_existing_output"), (JobScheduler, "exit_gracefully")]
 
 
+async def removed(ends):
+    """How many files of a job are tried when their removals end like that."""
+    tried = []
+
+    class File:
+        def __init__(self, end):
+            self.end = end
+
+        async def remove(self, remove_non_empty_dir):
+            tried.append(self)
+            if self.end:
+                raise self.end
+
+    class OneJob:
+        output = [File(end) for end in ends[:-1]]
+        log = [File(ends[-1])]
+
+    with contextlib.redirect_stderr(io.StringIO()):
+        await adapt._remove_what_goes(OneJob)
+    return len(tried)
+
+
 class Adapt(unittest.TestCase):
     def test_the_methods_are_those_of_this_snakemake(self):
         before = [getattr(owner, name) for owner, name in METHODS]
@@ -40,6 +62,7 @@ class Adapt(unittest.TestCase):
         with contextlib.redirect_stderr(said):
             asyncio.run(failing(PermissionError(13, "Permission denied", "results/x"))(None))
         self.assertEqual(said.getvalue(), "halocline: results/x: Permission denied\n")
+        self.assertEqual(asyncio.run(removed([FileNotFoundError(), None, PermissionError(13, "no", "x"), None])), 4)
         with self.assertRaises(ValueError):
             asyncio.run(failing(ValueError("a mistake"))(None))
 

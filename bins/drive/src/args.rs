@@ -69,8 +69,8 @@ pub(crate) struct PlanArgs {
     /// For engines: say of each job whether it is `complete`, and set aside the records of those that
     /// are not, so that "its record exists" means "it is complete"
     ///
-    /// Besides, `why` it is not, whether it `runs`, and of a complete job the first file that it read and
-    /// that is `gone`. A record that was set aside is taken back when it holds again.
+    /// Besides, `why` it is not, whether it `runs`, of a complete job the first file that it read and
+    /// that is `gone`, and the text for `release`. A record that was set aside is taken back when it holds again.
     #[arg(long)]
     pub settle: bool,
 
@@ -197,11 +197,16 @@ pub(crate) struct RecordArgs {
 /// Remove the shard tables that nothing needs any more
 ///
 /// `run` does it at its end; Snakemake calls this at the end of its own runs, with what its plan says
-/// on stdin. Refused while another run is at work: it would remove what that one reads.
+/// on stdin. Refused while a run is at work: it would remove what that one reads.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
-  halo-drive plan | jq -r '.jobs[].release // empty' | halo-drive release")]
+  halo-drive plan --settle | jq -r '.jobs[].release // empty' | \\
+      halo-drive release")]
 pub(crate) struct ReleaseArgs {
+    /// The caller holds the lock of the results folder, or went on without where there are no locks
+    #[arg(long)]
+    pub locked: bool,
+
     #[command(flatten)]
     pub common: Common,
 }

@@ -88,13 +88,6 @@ pub(crate) fn taken(results: &Path, holder: Option<String>) -> String {
     )
 }
 
-/// Whether this holder is the process that started this one.
-pub(crate) fn is_parent(holder: &str) -> bool {
-    let parent = std::os::unix::process::parent_id();
-    let process = holder.strip_prefix("process ");
-    process.and_then(|rest| rest.split(' ').next()) == Some(&parent.to_string())
-}
-
 /// Whether this holder keeps the journal of what runs: Snakemake does not.
 pub(crate) fn keeps_journal(holder: &str) -> bool {
     !holder.ends_with("(Snakemake)")

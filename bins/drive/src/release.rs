@@ -6,14 +6,15 @@ use std::ffi::OsString;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use halocline_cli::Outcome;
 use halocline_plan::{Job, JobTable, ShardTables, Step, record_path};
 use serde::{Deserialize, Serialize};
 
 use crate::args::ReleaseArgs;
 use crate::check::{Checker, State};
-use crate::lock::{self, Lock};
+use crate::lock::Lock;
+use crate::record;
 
 /// The shard tables that nobody needs once these jobs are complete.
 ///
@@ -82,7 +83,7 @@ pub(crate) fn tickets(table: &JobTable) -> anyhow::Result<BTreeMap<&str, String>
 }
 
 /// The `release` subcommand.
-pub(crate) fn release(_: &ReleaseArgs) -> anyhow::Result<Outcome> {
+pub(crate) fn release(args: &ReleaseArgs) -> anyhow::Result<Outcome> {
     let mut text = String::new();
     let stdin = std::io::stdin().lock();
     let read = stdin.take(MOST_BYTES).read_to_string(&mut text);
@@ -93,15 +94,21 @@ pub(crate) fn release(_: &ReleaseArgs) -> anyhow::Result<Outcome> {
         .collect::<Result<_, _>>()
         .context("stdin holds no lines from `release` of a plan")?;
     let mut folders = Folders::default();
-    let mut locked = BTreeMap::new();
-    for ticket in tickets {
-        if !locked.contains_key(&ticket.results) {
-            let lock = lock_unless_parent(&ticket.results)?;
-            locked.insert(ticket.results.clone(), lock);
+    let mut locks: BTreeMap<&Path, Lock> = BTreeMap::new();
+    for ticket in &tickets {
+        let complete = |ticket: &Ticket| ticket.records.iter().all(|record| record.exists());
+        // (Where nothing is to be removed no lock is asked for: the folder may be one that can only be read.)
+        if !complete(ticket) || folders.there(&ticket.tables).next().is_none() {
+            continue;
         }
-        if ticket.records.iter().all(|record| record.exists()) {
-            folders.remove(&ticket.tables);
+        if !args.locked && !locks.contains_key(ticket.results.as_path()) {
+            locks.insert(&ticket.results, Lock::take(&ticket.results)?);
+            // A run that ended just now may have made it incomplete.
+            if !complete(ticket) {
+                continue;
+            }
         }
+        folders.remove(&ticket.tables);
     }
     Ok(Outcome::Done)
 }
@@ -109,39 +116,31 @@ pub(crate) fn release(_: &ReleaseArgs) -> anyhow::Result<Outcome> {
 /// More than the largest plan has.
 const MOST_BYTES: u64 = 64 << 20;
 
-/// The lock of the results, unless the process that calls has it already.
-fn lock_unless_parent(results: &Path) -> anyhow::Result<Option<Lock>> {
-    match Lock::held_by(results) {
-        Some(holder) if lock::is_parent(&holder) => Ok(None),
-        Some(holder) => bail!("{}", lock::taken(results, Some(holder))),
-        None => Ok(Some(Lock::take(results)?)),
-    }
-}
-
 /// Folders of shards, each listed once: on a network file system that is far quicker than to look for every table of
 /// every rule.
 #[derive(Default)]
 struct Folders(BTreeMap<PathBuf, BTreeSet<OsString>>);
 
 impl Folders {
-    /// Removes the tables that are there. One that cannot be removed costs disk only.
-    fn remove(&mut self, tables: &[ShardTables]) {
-        for path in tables.iter().flat_map(ShardTables::paths) {
+    /// Those of the tables that are there.
+    fn there<'a>(&'a mut self, tables: &'a [ShardTables]) -> impl Iterator<Item = PathBuf> + 'a {
+        let paths = tables.iter().flat_map(ShardTables::paths);
+        paths.filter(|path| {
             let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
-                continue;
+                return false;
             };
-            let names = self
-                .0
-                .entry(folder.to_owned())
-                .or_insert_with(|| names(folder));
-            if names.contains(name) {
-                crate::record::remove(&path);
-            }
-        }
+            let names = self.0.entry(folder.to_owned());
+            names.or_insert_with(|| names_in(folder)).contains(name)
+        })
+    }
+
+    /// Removes them. One that cannot be removed costs disk only.
+    fn remove(&mut self, tables: &[ShardTables]) {
+        self.there(tables).for_each(|path| record::remove(&path));
     }
 }
 
-fn names(folder: &Path) -> BTreeSet<OsString> {
+fn names_in(folder: &Path) -> BTreeSet<OsString> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries.map(|entry| entry.file_name()).collect()
 }

@@ -45,30 +45,30 @@ pub(crate) fn plan(args: &PlanArgs, budget: &Budget) -> anyhow::Result<Outcome> 
     Ok(Outcome::Done)
 }
 
-/// The table, where the `lock` of a run is, and per job its `record_file`, and the texts for `record` and `release`.
+/// The table, where the `lock` of a run is, and per job its `record_file` and the `record` text.
 fn with_records(table: &JobTable) -> anyhow::Result<serde_json::Value> {
     let mut value = serde_json::to_value(table)?;
     value["lock"] = lock::path(Path::new(&table.results))
         .to_string_lossy()
         .into();
-    let mut tickets = release::tickets(table)?;
     let entries = value["jobs"].as_array_mut().into_iter().flatten();
     for (job, entry) in table.jobs.iter().zip(entries) {
         let subject = Subject::new(table, job);
         entry["record_file"] = subject.path().to_string_lossy().into();
         entry["record"] = serde_json::to_string(&subject)?.into();
-        entry["release"] = tickets.remove(job.id.as_str()).into();
     }
     Ok(value)
 }
 
 /// Settles the records, and adds per job: `complete`, `why` it is not, whether it `runs` (what only complete results need
-/// may be incomplete for good), and which file that a complete one read is `gone`. Returns the jobs that run.
+/// may be incomplete for good), which file that a complete one read is `gone`, and the text for `release`, which believes
+/// the records that are settled here. Returns the jobs that run.
 fn settle<'a>(table: &'a JobTable, value: &mut serde_json::Value) -> anyhow::Result<Vec<&'a Job>> {
     let mut checker = Checker::new(table, false);
     let entries = value["jobs"].as_array_mut().into_iter().flatten();
     let survey = select::survey(table, &mut checker);
     let mut runs = Vec::new();
+    let mut tickets = release::tickets(table)?;
     for ((job, state), entry) in survey.into_iter().zip(entries) {
         entry["why"] = match checker.settle(job)? {
             State::Complete => serde_json::Value::Null,
@@ -77,6 +77,7 @@ fn settle<'a>(table: &'a JobTable, value: &mut serde_json::Value) -> anyhow::Res
         entry["complete"] = entry["why"].is_null().into();
         let again = state.is_some_and(|s| s != State::Complete);
         entry["runs"] = again.into();
+        entry["release"] = tickets.remove(job.id.as_str()).into();
         let complete = entry["why"].is_null().then_some(job);
         let gone = complete.and_then(Job::first_gone);
         entry["gone"] = gone.map(|path| path.to_string_lossy().into_owned()).into();
