@@ -5,11 +5,15 @@ use crate::{files_below, root, run_expecting, workflow_bin_dir};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Jobs of the pipeline: 1 split, then per class 1 halogenation, 1 merge, 1 split, 1 transform, and 6 + 15 rules merged
 /// and validated, and 1 report.
 pub const JOBS: usize = 1 + 2 * 4 + 2 * 21 + 1;
+
+/// A product of the pipeline.
+pub const PRODUCT: &str =
+    "results/transforms/lipid-1X_FG_CARBOXYL__COOH__TO__COCl/products.parquet";
 
 /// A folder of its own with two classes at one depth, one batch each.
 #[derive(Debug)]
@@ -77,10 +81,21 @@ impl Bench {
 
     /// A file of the folder is written to without a change.
     pub fn touch(&self, name: &str) {
+        self.date(name, SystemTime::now());
+    }
+
+    /// A file of the folder gets another time.
+    pub fn date(&self, name: &str, time: SystemTime) {
         let file = fs_err::File::options().append(true).open(self.path(name));
-        let now = std::time::SystemTime::now();
-        let touched = file.and_then(|file| file.into_parts().0.set_modified(now));
-        touched.unwrap_or_else(|e| panic!("{name}: {e}"));
+        let dated = file.and_then(|file| file.into_parts().0.set_modified(time));
+        dated.unwrap_or_else(|e| panic!("{name}: {e}"));
+    }
+
+    /// Whether shard tables stay.
+    pub fn keep_intermediates(&self, keep: bool) {
+        let (off, on) = ("# keep_intermediates: true", "keep_intermediates: true");
+        let (from, to) = if keep { (off, on) } else { (on, off) };
+        self.edit("pipeline.yaml", from, to);
     }
 
     fn with_stand_ins(&self, mut command: Command) -> Command {

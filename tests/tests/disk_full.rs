@@ -42,6 +42,12 @@ fn where_mounting_is_allowed(name: &str, test: fn()) {
     eprintln!("{name}: no file system can be mounted here, so a full disk was NOT tested");
 }
 
+/// What takes nothing that is written to it.
+fn full() -> std::fs::File {
+    let full = fs_err::File::options().write(true).open("/dev/full");
+    full.unwrap().into_parts().0
+}
+
 /// A small disk, unmounted when dropped.
 struct Disk(PathBuf);
 
@@ -227,11 +233,7 @@ fn a_full_stdout_is_named() {
             &["--explain-rules", "--rules", rules.to_str().unwrap()],
         ),
     ] {
-        let full = fs_err::File::options()
-            .write(true)
-            .open("/dev/full")
-            .unwrap();
-        let output = tool.stdout(full.into_parts().0).output().unwrap();
+        let output = tool.stdout(full()).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{tool:?}: {said}");
         assert!(said.contains("stdout"), "{tool:?}: {said}");
@@ -240,11 +242,7 @@ fn a_full_stdout_is_named() {
         tool.arg("-v").stdout(std::process::Stdio::null());
         let told = tool.output().unwrap();
         assert!(!told.stderr.is_empty(), "{tool:?} has a log");
-        let full = fs_err::File::options()
-            .write(true)
-            .open("/dev/full")
-            .unwrap();
-        let untold = tool.stderr(full.into_parts().0).output().unwrap();
+        let untold = tool.stderr(full()).output().unwrap();
         assert_eq!(untold.status, told.status, "{tool:?}");
     }
 }
@@ -500,15 +498,7 @@ fn a_device_that_is_always_full_is_named() {
     let kind = fs_err::metadata("/dev/full").unwrap().file_type();
     assert!(std::os::unix::fs::FileTypeExt::is_char_device(&kind));
     // Stdout that takes nothing is an I/O error, not a verdict.
-    let full = fs_err::File::options()
-        .write(true)
-        .open("/dev/full")
-        .unwrap();
     let mut tool = quiet("halo-validate-parquet");
-    let output = tool
-        .arg(&input)
-        .stdout(full.into_parts().0)
-        .output()
-        .unwrap();
+    let output = tool.arg(&input).stdout(full()).output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{output:?}");
 }

@@ -8,7 +8,7 @@ mod failures;
 mod resume;
 mod shard_tables;
 
-use halocline_tests::stand_ins::{Bench, JOBS};
+use halocline_tests::stand_ins::{Bench, JOBS, PRODUCT};
 use std::path::Path;
 use std::time::Duration;
 
@@ -182,7 +182,7 @@ fn every_help_text_has_an_example() {
 fn the_report_of_a_run_that_failed_is_written_again() {
     let bench = bench();
     bench.expect(0, "run");
-    bench.remove("results/transforms/lipid-1X_FG_CARBOXYL__COOH__TO__COCl/products.parquet");
+    bench.remove(PRODUCT);
     bench.set("fail", "halo-dedup-merge*lipid*COCl 1\n");
     let report = || {
         let calls = bench.calls();

@@ -1,6 +1,7 @@
 //! What is done again, and what is not.
 
 use crate::bench;
+use halocline_tests::stand_ins::PRODUCT;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -35,13 +36,12 @@ fn what_changed_is_done_again_and_the_reason_is_printed() {
     assert!(text.contains("RDKit changed (1.0 -> 2.0)"), "{text}");
     bench.remove("rdkit");
 
-    let products = "results/transforms/lipid-1X_FG_CARBOXYL__COOH__TO__COCl/products.parquet";
-    bench.set(products, "products X\n");
+    bench.set(PRODUCT, "products X\n");
     let text = bench.expect(0, "run");
     assert!(text.contains("bytes, 9 were written"), "{text}");
     // its batch, whose shard tables are gone, and its merge; the validation's record holds no bytes of the products
     assert_eq!(bench.calls().len(), 2);
-    bench.remove(products);
+    bench.remove(PRODUCT);
     let text = bench.expect(0, "run --dry-run");
     assert!(
         text.contains("COCl/products.parquet` is gone") && text.contains("2 jobs would run"),
@@ -237,7 +237,7 @@ fn a_library_that_was_moved_is_read_where_it_is_now() {
     assert!(bench.expect(0, "run").contains("nothing to do"));
     bench.calls();
     // The plan of its shards names the file: what has to be transformed again needs it made again.
-    bench.remove("results/transforms/lipid-1X_FG_CARBOXYL__COOH__TO__COCl/products.parquet");
+    bench.remove(PRODUCT);
     let text = bench.expect(0, "run --dry-run");
     assert!(
         text.contains("library path changed (old.parquet -> new.parquet)"),
@@ -309,14 +309,13 @@ fn a_library_that_is_made_again_is_there_before_its_batches_read_it() {
     bench.expect(0, "run");
     bench.calls();
     let library = "results/library/lipid-1X/products.parquet";
-    let product = "results/transforms/lipid-1X_FG_CARBOXYL__COOH__TO__COCl/products.parquet";
     for damaged in [false, true] {
         if damaged {
             bench.set(library, "something else\n");
         } else {
             bench.remove(library);
         }
-        bench.remove(product);
+        bench.remove(PRODUCT);
         let text = bench.expect(0, "run --cores 4 --retries 0");
         assert!(text.contains("complete: "), "{text}");
         // In the order in which they were started.
@@ -334,7 +333,7 @@ fn a_library_that_is_made_again_is_there_before_its_batches_read_it() {
     }
     // Without the library there is nothing to start them on.
     bench.remove(library);
-    bench.remove(product);
+    bench.remove(PRODUCT);
     bench.set("fail", "halo-dedup-merge*library/lipid 1\n");
     let text = bench.expect(1, "run --cores 4 --retries 0");
     let blocked = "blocked  2 jobs that need merge_library/lipid-1X: transform/lipid-1X/1x1/batch-0000, merge/lipid-1X_";

@@ -1,10 +1,8 @@
 //! Shard tables go when nobody needs them any more, and are not missed.
 
 use crate::bench;
-use halocline_tests::stand_ins::{Bench, said};
+use halocline_tests::stand_ins::{Bench, PRODUCT, said};
 use std::path::PathBuf;
-
-const COCL: &str = "results/transforms/lipid-1X_FG_CARBOXYL__COOH__TO__COCl/products.parquet";
 
 #[test]
 fn shards_go_when_their_products_are_validated_and_nothing_becomes_stale() {
@@ -40,7 +38,7 @@ fn shards_go_when_their_products_are_validated_and_nothing_becomes_stale() {
     }
 
     // A product that is needed again brings its batches back, and what they made beside it goes again.
-    bench.remove(COCL);
+    bench.remove(PRODUCT);
     let text = bench.expect(0, "run --dry-run");
     assert!(
         text.contains("FG_CARBOXYL__COOH__TO__COCl.parquet` is gone"),
@@ -80,7 +78,7 @@ fn one_failed_merge_keeps_its_shards_and_no_others() {
 fn what_a_merge_has_still_to_read_stays() {
     let bench = bench();
     bench.expect(0, "run");
-    bench.remove(COCL);
+    bench.remove(PRODUCT);
     let calls = calls_after_a_failed_merge(&bench);
     // (The report of the failure is not the last one.)
     assert_eq!(calls.len(), 2, "the merge and the report: {calls:?}");
@@ -90,30 +88,28 @@ fn what_a_merge_has_still_to_read_stays() {
 #[test]
 fn kept_intermediates_stay_until_they_are_not_to_be_kept() {
     let bench = bench();
-    let config = bench.path("configs/pipeline.yaml");
-    let text = std::fs::read_to_string(&config).unwrap();
     for by_run in [true, false] {
-        std::fs::write(&config, format!("{text}\nkeep_intermediates: true\n")).unwrap();
+        bench.keep_intermediates(true);
         let _ = std::fs::remove_dir_all(bench.path("results"));
         bench.expect(0, "run");
-        assert_eq!(release(&bench, 0), "");
+        assert_eq!(release(&bench), "");
         assert_eq!(bench.shard_tables().len(), 2 + 21);
-        std::fs::write(&config, &text).unwrap();
+        bench.keep_intermediates(false);
         bench.expect(0, "run --dry-run");
         assert_eq!(bench.shard_tables().len(), 2 + 21);
         if by_run {
             assert!(bench.expect(0, "run").contains("nothing to do"));
         } else {
-            assert_eq!(release(&bench, 0), "");
+            assert_eq!(release(&bench), "");
         }
         assert_eq!(bench.shard_tables(), Vec::<PathBuf>::new());
     }
 }
 
 /// `halo-drive release`, told what the plan says, and what it says.
-fn release(bench: &Bench, code: i32) -> String {
+fn release(bench: &Bench) -> String {
     take_tickets(bench);
-    release_told(bench, "release", code)
+    release_told(bench, "release", 0)
 }
 
 fn take_tickets(bench: &Bench) {
@@ -133,20 +129,19 @@ fn release_told(bench: &Bench, command: &str, code: i32) -> String {
 #[test]
 fn what_is_still_read_is_not_released() {
     let bench = bench();
-    let (off, on) = ("# keep_intermediates: true", "keep_intermediates: true");
-    bench.edit("pipeline.yaml", off, on);
+    bench.keep_intermediates(true);
     bench.expect(0, "run");
-    bench.edit("pipeline.yaml", on, off);
-    bench.remove(COCL);
-    assert_eq!(release(&bench, 0), "");
+    bench.keep_intermediates(false);
+    bench.remove(PRODUCT);
+    assert_eq!(release(&bench), "");
     let left = bench.shard_tables();
     assert_eq!(left.len(), 1, "its validation is complete: {left:?}");
     assert!(left[0].ends_with("shard-00000/FG_CARBOXYL__COOH__TO__COCl.parquet"));
 
     // What was made again beside a table that was lost, while a run is at work.
-    bench.edit("pipeline.yaml", off, on);
+    bench.keep_intermediates(true);
     bench.expect(0, "run");
-    bench.edit("pipeline.yaml", on, off);
+    bench.keep_intermediates(false);
     bench.remove("results/report/index.html");
     bench.set("slow", "60");
     take_tickets(&bench);
