@@ -36,8 +36,6 @@ def load_plan():
         in_use = jobtable.config_file(config, source[0], parsed)
         # A job on a cluster reads the plan for itself; only the main process may settle records.
         table = jobtable.JobTable.load(bin_dir, in_use, settle=workflow.is_main_process)
-        if workflow.is_main_process:
-            table.note_logs()
     except (jobtable.PlanError, OSError) as error:
         raise WorkflowError(str(error)) from None
     return bin_dir, table
@@ -45,11 +43,11 @@ def load_plan():
 
 adapt.adapt()
 BIN_DIR, PLAN = load_plan()
-if workflow.is_main_process and not (
-    workflow.output_settings.dryrun or PLAN.has_work()
-):
-    # No hook is told when there is nothing to do.
-    PLAN.release_leftovers(BIN_DIR)
+if workflow.is_main_process:
+    PLAN.note_logs()
+    if not (workflow.output_settings.dryrun or PLAN.has_work()):
+        # No hook is told when there is nothing to do.
+        PLAN.release_leftovers(BIN_DIR)
 for reason in PLAN.reasons():
     print(f"again: {reason}", file=sys.stderr)
 for line in PLAN.not_in_plan:

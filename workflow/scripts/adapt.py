@@ -13,18 +13,18 @@ from snakemake.scheduling.job_scheduler import JobScheduler
 
 def adapt():
     """Replaces the methods, once for this process."""
-    DAG.check_output_mtime = _no_clock
-    DAG.handle_log = _going_on(DAG.handle_log)
-    Job.remove_existing_output = _remove_what_goes
-    JobScheduler.exit_gracefully = _in_a_thread(JobScheduler.exit_gracefully)
+    DAG.check_output_mtime = _check_output_mtime
+    DAG.handle_log = _handle_log
+    Job.remove_existing_output = _remove_existing_output
+    JobScheduler.exit_gracefully = _exit_gracefully
 
 
-async def _no_clock(dag, job, expanded_output):
+async def _check_output_mtime(dag, job, expanded_output):
     """Snakemake fails a job whose output is older than its input, `ancient` or not: by a clock that was put back, one that
     differs on another node, or a file with a time in the future. Here records decide, and no time stamp does."""
 
 
-async def _remove_what_goes(job):
+async def _remove_existing_output(job):
     """An output that cannot be removed (somebody else's folder) would end the whole run. The job meets it too, and says so.
     The others go: the record among them, or the job would count as complete."""
     for file in [*job.output, *job.log]:
@@ -36,27 +36,19 @@ async def _remove_what_goes(job):
             _say(error)
 
 
-def _going_on(method):
+async def _handle_log(dag, job, handle=DAG.handle_log):
     """So would a log that cannot be made."""
-
-    async def method_that_goes_on(self, *args):
-        try:
-            await method(self, *args)
-        except OSError as error:
-            _say(error)
-
-    return method_that_goes_on
+    try:
+        await handle(dag, job)
+    except OSError as error:
+        _say(error)
 
 
 def _say(error):
     print(f"halocline: {error.filename}: {error.strerror}", file=sys.stderr)
 
 
-def _in_a_thread(stop):
+def _exit_gracefully(scheduler, *signal, stop=JobScheduler.exit_gracefully):
     """Snakemake's own handler of SIGTERM takes a lock that the code it interrupts may hold, and then waits for ever (the
     kill test met it). In a thread it waits until that code has let go."""
-
-    def stop_in_a_thread(scheduler, *signal):
-        threading.Thread(target=stop, args=(scheduler, *signal), daemon=True).start()
-
-    return stop_in_a_thread
+    threading.Thread(target=stop, args=(scheduler, *signal), daemon=True).start()

@@ -34,7 +34,7 @@ async def removed(ends):
         log = [File(ends[-1])]
 
     with contextlib.redirect_stderr(io.StringIO()):
-        await adapt._remove_what_goes(OneJob)
+        await adapt._remove_existing_output(OneJob)
     return len(tried)
 
 
@@ -53,18 +53,18 @@ class Adapt(unittest.TestCase):
 
     def test_somebody_elses_folder_ends_no_run(self):
         def failing(error):
-            async def method(self):
+            async def handle(dag, job):
                 raise error
 
-            return adapt._going_on(method)
+            return adapt._handle_log(None, None, handle)
 
         said = io.StringIO()
         with contextlib.redirect_stderr(said):
-            asyncio.run(failing(PermissionError(13, "Permission denied", "results/x"))(None))
+            asyncio.run(failing(PermissionError(13, "Permission denied", "results/x")))
         self.assertEqual(said.getvalue(), "halocline: results/x: Permission denied\n")
         self.assertEqual(asyncio.run(removed([FileNotFoundError(), None, PermissionError(13, "no", "x"), None])), 4)
         with self.assertRaises(ValueError):
-            asyncio.run(failing(ValueError("a mistake"))(None))
+            asyncio.run(failing(ValueError("a mistake")))
 
 
 if __name__ == "__main__":

@@ -93,15 +93,14 @@ fn in_our_words(said: String, key: &str) -> String {
     let Some((why, hint)) = said.split_once("\nhint: ") else {
         return said;
     };
-    let of_input = key == "input.path";
-    let hint = if hint.contains("--smiles-column") && of_input {
-        "name it with `input.smiles_column`"
-    } else if hint.contains("--smiles-column") {
-        "a ready library needs a column of one of these names"
-    } else if hint.contains("--format") {
+    let hint = if hint.contains("--format") {
         "give it a name that ends in .csv, .tsv or .smi; a link will do"
-    } else {
+    } else if !hint.contains("--smiles-column") {
         hint
+    } else if key == "input.path" {
+        "name it with `input.smiles_column`"
+    } else {
+        "a ready library needs a column of one of these names"
     };
     format!("{why}\nhint: {hint}")
 }

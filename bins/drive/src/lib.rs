@@ -9,6 +9,7 @@ mod args;
 mod check;
 mod children;
 mod columns;
+mod execute;
 mod facts;
 mod lock;
 mod manifest;

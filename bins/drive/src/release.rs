@@ -66,7 +66,7 @@ struct Ticket {
 /// By job, the text that it is released with.
 ///
 /// # Errors
-/// None that is known.
+/// A folder of results whose name is not UTF-8, which no configuration has.
 pub(crate) fn tickets(table: &JobTable) -> anyhow::Result<BTreeMap<&str, String>> {
     let ticket = |left: &Leftovers<'_>| {
         let record = |job: &&Job| record_path(&table.results, &job.id);

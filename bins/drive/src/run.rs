@@ -1,21 +1,19 @@
 //! The `run` subcommand: starts jobs as room and order allow, collects them, records them.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::process::ExitStatusExt as _;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use halocline_budget::{Budget, ByteSize, in_memory, rss};
-use halocline_cli::{Outcome, PARENT_VARIABLE, exit};
+use halocline_cli::{Outcome, exit};
 use halocline_plan::{Job, Step, record_path};
 
 use crate::args::RunArgs;
-use crate::children::{self, Busy, Child};
+use crate::children::{self, Busy};
+use crate::execute::{describe, execute, last_words};
 use crate::facts::{self, Planned};
 use crate::lock::Lock;
 use crate::manifest::Manifest;
@@ -114,7 +112,6 @@ pub(crate) fn run(args: &RunArgs, budget: &Budget) -> anyhow::Result<Outcome> {
         incomplete_report: false,
         own_failure: None,
         may_be_damaged: false,
-        complete_before: work.complete.clone(),
     };
     let busy = Busy::start();
     let outcome = run.all(&before);
@@ -187,8 +184,6 @@ struct Run<'a> {
     own_failure: Option<String>,
     /// A job that reads what others made ended with 1 or 2.
     may_be_damaged: bool,
-    /// Results that were complete when the run began.
-    complete_before: BTreeSet<&'a str>,
 }
 
 /// Why a job's run came to nothing.
@@ -273,23 +268,13 @@ impl<'a> Run<'a> {
                 }
             }
         })?;
-        if !halted
-            && !self
-                .schedule
-                .entries
-                .iter()
-                .all(|e| e.standing == Standing::Done)
-        {
+        let entries = self.schedule.entries.iter();
+        let not_done = entries.filter(|e| e.standing != Standing::Done).count();
+        if not_done > 0 && !halted && before.contains(&Step::Report) {
             self.report_again();
         }
         halocline_cli::print(&show::summary(&self.schedule, &self.tally, before))?;
-        let incomplete = self
-            .schedule
-            .entries
-            .iter()
-            .filter(|e| e.standing != Standing::Done)
-            .count()
-            + usize::from(self.incomplete_report);
+        let incomplete = not_done + usize::from(self.incomplete_report);
         if children::stopping() {
             halocline_cli::print("stopped by a signal; the same command goes on from here\n")?;
         }
@@ -319,10 +304,8 @@ impl<'a> Run<'a> {
 
     /// A report that was complete before a job failed may speak of what is no longer there: it is written again, as the
     /// one of Snakemake is, and not recorded.
-    fn report_again(&mut self) {
-        let report = self.planned.table.of(Step::Report).next();
-        let Some(report) = report.filter(|job| self.complete_before.contains(job.id.as_str()))
-        else {
+    fn report_again(&self) {
+        let Some(report) = self.planned.table.of(Step::Report).next() else {
             return;
         };
         let tmp_dir = self.args.tmp_dir.as_deref();
@@ -519,84 +502,4 @@ fn remove_damaged(job: &Job) -> anyhow::Result<()> {
     let manifests = job.outputs.get("manifest").into_iter().flatten();
     let earlier = manifests.filter_map(|path| Manifest::read(path).ok());
     earlier.into_iter().try_for_each(|m| m.remove_damaged())
-}
-
-/// Starts one job and waits for it. Its output goes to its log.
-fn execute(
-    job: &Job,
-    bin_dir: &Path,
-    tmp_dir: Option<&Path>,
-    attempt: u32,
-) -> anyhow::Result<ExitStatus> {
-    for file in job.outputs.values().flatten().chain([&job.log]) {
-        if let Some(folder) = Path::new(file).parent() {
-            record::make_folder(folder)?;
-        }
-    }
-    let mut log = File::options()
-        .create(true)
-        .write(true)
-        .append(attempt > 0)
-        .truncate(attempt == 0)
-        .open(&job.log)
-        .with_context(|| format!("cannot open the log `{}`", job.log))?;
-    let line = format!("$ {}\n", job.command.join(" "));
-    log.write_all(line.as_bytes()).with_context(|| {
-        format!(
-            "cannot write the log `{}`: at least {} more bytes needed",
-            job.log,
-            line.len()
-        )
-    })?;
-    let Some((program, arguments)) = job.command.split_first() else {
-        bail!("{} has no command", job.id)
-    };
-    let mut command = duct::cmd(bin_dir.join(program), arguments)
-        .stdin_null()
-        .stdout_to_stderr()
-        .stderr_file(log)
-        .env(PARENT_VARIABLE, std::process::id().to_string())
-        .unchecked();
-    if let Some(dir) = tmp_dir {
-        command = command.env("TMPDIR", dir);
-    }
-    let handle = command
-        .start()
-        .with_context(|| format!("cannot start `{}`", bin_dir.join(program).display()))?;
-    Ok(Child::register(&job.id, handle).wait()?)
-}
-
-/// How a process ended, for people.
-fn describe(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exit {code}"),
-        (None, Some(9)) => {
-            "killed by signal 9 (by somebody, or by the kernel for want of memory)".into()
-        }
-        (None, Some(signal)) => format!("killed by signal {signal}"),
-        (None, None) => status.to_string(),
-    }
-}
-
-/// The last line of a log, where a tool says why it gives up.
-fn last_words(log: &str) -> String {
-    let read = || -> std::io::Result<String> {
-        let mut file = File::open(log)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(4096)))?;
-        let mut bytes = Vec::new();
-        file.take(4096).read_to_end(&mut bytes)?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    };
-    let text = read().unwrap_or_default();
-    // An error may have a hint on its own line; the line that names the tool says what happened.
-    let line = text
-        .lines()
-        .rev()
-        .find(|l| l.starts_with("halo-"))
-        .or_else(|| text.lines().rev().find(|l| !l.trim().is_empty()));
-    match line {
-        Some(line) if !line.starts_with("$ ") => format!(": {line}"),
-        _ => String::new(),
-    }
 }

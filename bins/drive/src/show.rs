@@ -70,16 +70,17 @@ fn settle<'a>(table: &'a JobTable, value: &mut serde_json::Value) -> anyhow::Res
     let mut runs = Vec::new();
     let mut tickets = release::tickets(table)?;
     for ((job, state), entry) in survey.into_iter().zip(entries) {
-        entry["why"] = match checker.settle(job)? {
+        let settled = checker.settle(job)?;
+        let complete = settled == State::Complete;
+        entry["why"] = match settled {
             State::Complete => serde_json::Value::Null,
             State::Missing(why) | State::Stale(why) => why.into(),
         };
-        entry["complete"] = entry["why"].is_null().into();
+        entry["complete"] = complete.into();
         let again = state.is_some_and(|s| s != State::Complete);
         entry["runs"] = again.into();
         entry["release"] = tickets.remove(job.id.as_str()).into();
-        let complete = entry["why"].is_null().then_some(job);
-        let gone = complete.and_then(Job::first_gone);
+        let gone = if complete { job.first_gone() } else { None };
         entry["gone"] = gone.map(|path| path.to_string_lossy().into_owned()).into();
         if again {
             runs.push(job);
